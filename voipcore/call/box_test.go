@@ -152,7 +152,11 @@ func (l *leg) act(a Action) {
 	switch a.Do {
 	case Reach:
 		l.watch.open = true
-		w.at(w.now+w.delay(), func() {
+		takes := w.delay()
+		if l.peer.off {
+			takes += 5 * time.Second // a lookup that finds nothing
+		}
+		w.at(w.now+takes, func() {
 			if l.call.State != Reaching {
 				return
 			}

@@ -260,6 +260,9 @@ func TestAnswerAtTheLastMoment(t *testing.T) {
 		switch {
 		case talkedA && talkedB:
 			ends["talked"]++
+			if slices.Contains(a.told, "Lost") || slices.Contains(b.told, "Lost") {
+				t.Fatalf("seed %d: the call broke\n%s", seed, strings.Join(w.trail, "\n"))
+			}
 		case talkedA:
 			t.Fatalf("seed %d: the caller talked alone\n%s", seed, strings.Join(w.trail, "\n"))
 		case talkedB: // it answered as the last try ended, and hears at once that it is over
