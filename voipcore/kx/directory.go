@@ -1,0 +1,302 @@
+package kx
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hushbell/voipcore/internal/durable"
+	"hushbell/voipcore/pid"
+	"hushbell/voipcore/wire"
+)
+
+const (
+	directorySize = 200 // descriptors kept, at most
+	guardSample   = 3   // first hops that we keep to
+	maxGuards     = 6   // the sample, with those that took the place of dead ones
+	// failurePause is how long a relay that could not be reached is left out.
+	failurePause = 5 * time.Minute
+	// maxFailures in a row make us forget a relay that is no guard.
+	maxFailures = 5
+)
+
+// A Directory is a node's cache of relays. Paths and exchange points are drawn
+// from it alone, never fetched for one use: whoever we asked would know what
+// for. It survives restarts in a file, so a dead bootstrap is not a dead box.
+// Its methods are safe for concurrent use.
+type Directory struct {
+	file string // "" keeps it in memory
+	test bool   // every address is a network of its own
+
+	mu     sync.Mutex // guards what follows
+	relays map[pid.ID]*known
+	guards []pid.ID // in order of preference
+	dirty  bool     // differs from the file
+}
+
+// known is what we know of one relay.
+type known struct {
+	wire.Descriptor
+	failed   time.Time // when it could last not be reached
+	failures int       // in a row
+}
+
+func (k *known) relay() Relay {
+	r := Relay{Key: k.Key}
+	if k.V4.IsValid() {
+		r.Addrs = append(r.Addrs, netip.AddrPortFrom(k.V4, k.Port))
+	}
+	if k.V6.IsValid() {
+		r.Addrs = append(r.Addrs, netip.AddrPortFrom(k.V6, k.Port))
+	}
+	return r
+}
+
+// OpenDirectory reads the cache from file, which need not exist. Lines that do
+// not decode are skipped: relays are found again. In a test network addresses
+// of one host count as different networks.
+func OpenDirectory(file string, testNetwork bool) (*Directory, error) {
+	d := &Directory{file: file, test: testNetwork, relays: map[pid.ID]*known{}}
+	if file == "" {
+		return d, nil
+	}
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kx: relay cache: %w", err)
+	}
+	sc := bufio.NewScanner(bytes.NewReader(b))
+	for sc.Scan() {
+		d.readLine(sc.Text())
+	}
+	return d, nil
+}
+
+// readLine reads "relay BASE64" or "guard BASE64".
+func (d *Directory) readLine(line string) {
+	kind, text, _ := strings.Cut(line, " ")
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return
+	}
+	switch {
+	case kind == "relay" && len(b) == wire.DescriptorSize && len(d.relays) < directorySize:
+		// Also one that is out of date: its key and address are probably still
+		// right, and may be all that a box has after a long time off.
+		desc, err := wire.DecodeDescriptor((*[wire.DescriptorSize]byte)(b))
+		if err == nil && desc.Verify(time.Unix(0, 0)) == nil {
+			d.relays[desc.Key] = &known{Descriptor: desc}
+		}
+	case kind == "guard" && len(b) == len(pid.ID{}) && len(d.guards) < maxGuards:
+		d.guards = append(d.guards, pid.ID(b))
+	}
+}
+
+// Save writes the cache to its file if it has changed.
+func (d *Directory) Save() error {
+	d.mu.Lock()
+	var b bytes.Buffer
+	for _, g := range d.guards {
+		fmt.Fprintf(&b, "guard %s\n", base64.StdEncoding.EncodeToString(g[:]))
+	}
+	for _, k := range d.relays {
+		fmt.Fprintf(&b, "relay %s\n", base64.StdEncoding.EncodeToString(k.Append(nil)))
+	}
+	dirty := d.dirty && d.file != ""
+	d.dirty = false
+	d.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	if err := durable.WriteFile(d.file, b.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("kx: relay cache: %w", err)
+	}
+	return nil
+}
+
+// Add takes a descriptor whose signature and time were checked. In a full
+// cache it takes the place of a random relay that is no guard.
+func (d *Directory) Add(desc wire.Descriptor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if old := d.relays[desc.Key]; old != nil && old.ValidUntil > desc.ValidUntil {
+		return
+	}
+	if d.relays[desc.Key] == nil && len(d.relays) >= directorySize {
+		for key := range d.relays { // Go's order of a map is random enough here
+			if !slices.Contains(d.guards, key) {
+				delete(d.relays, key)
+				break
+			}
+		}
+	}
+	d.relays[desc.Key] = &known{Descriptor: desc}
+	d.dirty = true
+}
+
+// Len returns how many relays are known.
+func (d *Directory) Len() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.relays)
+}
+
+// Relays returns all that are known, in random order.
+func (d *Directory) Relays() []Relay {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rs := make([]Relay, 0, len(d.relays))
+	for _, k := range d.relays {
+		rs = append(rs, k.relay())
+	}
+	rand.Shuffle(len(rs), func(i, j int) { rs[i], rs[j] = rs[j], rs[i] })
+	return rs
+}
+
+// Knows reports whether a relay at a is known whose descriptor is valid for
+// longer than now.
+func (d *Directory) Knows(a netip.AddrPort, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range d.relays {
+		if k.Port == a.Port() && (k.V4 == a.Addr() || k.V6 == a.Addr()) && k.ValidUntil > now.Unix() {
+			return true
+		}
+	}
+	return false
+}
+
+// Failed notes that a relay could not be reached: it is left out for a while,
+// and forgotten after several times unless it is a guard.
+func (d *Directory) Failed(key pid.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.relays[key]
+	if k == nil {
+		return
+	}
+	k.failed = time.Now()
+	if k.failures++; k.failures >= maxFailures && !slices.Contains(d.guards, key) {
+		delete(d.relays, key)
+		d.dirty = true
+	}
+}
+
+// Worked notes that a relay was reached.
+func (d *Directory) Worked(key pid.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if k := d.relays[key]; k != nil {
+		k.failed, k.failures = time.Time{}, 0
+	}
+}
+
+// Path draws a path of so many hops that ends at last: a guard, then random
+// relays. No two of them share a key or a network. avoid names relays that are
+// not taken, unless there are too few others. With last's key zero the end is
+// drawn too.
+func (d *Directory) Path(hops int, last Relay, avoid ...pid.ID) ([]Relay, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	path, err := d.pathLocked(hops, last, avoid)
+	if err != nil && len(avoid) > 0 {
+		path, err = d.pathLocked(hops, last, nil)
+	}
+	return path, err
+}
+
+func (d *Directory) pathLocked(hops int, last Relay, avoid []pid.ID) ([]Relay, error) {
+	if hops < 1 || hops > wire.MaxLayers {
+		return nil, fmt.Errorf("kx: a path of %d hops: 1 to %d can be built", hops, wire.MaxLayers)
+	}
+	var path []Relay
+	taken := []Relay{}
+	if last.Key != (pid.ID{}) {
+		taken = append(taken, last)
+	}
+	for len(path) < hops {
+		var r Relay
+		var ok bool
+		switch {
+		case len(path) == hops-1 && last.Key != (pid.ID{}):
+			r, ok = last, true
+		case len(path) == 0 && hops > 1:
+			r, ok = d.guardLocked(taken, avoid)
+		default: // the end of a path is no guard: guards know who we are
+			r, ok = d.randomLocked(taken, append(slices.Clone(avoid), d.guards...))
+			if !ok {
+				r, ok = d.randomLocked(taken, avoid)
+			}
+		}
+		if !ok {
+			return nil, fmt.Errorf("%w: %d, for a path of %d hops in different networks", ErrFewRelays, len(d.relays), hops)
+		}
+		path, taken = append(path, r), append(taken, r)
+	}
+	return path, nil
+}
+
+// guardLocked returns the first guard that fits, adding one to the sample when
+// none does.
+func (d *Directory) guardLocked(taken []Relay, avoid []pid.ID) (Relay, bool) {
+	for _, g := range d.guards {
+		if k := d.relays[g]; k != nil && d.fitsLocked(k, taken, avoid) {
+			return k.relay(), true
+		}
+	}
+	r, ok := d.randomLocked(taken, append(slices.Clone(avoid), d.guards...))
+	if !ok {
+		return r, false
+	}
+	if len(d.guards) == maxGuards {
+		d.guards = d.guards[1:]
+	}
+	d.guards = append(d.guards, r.Key)
+	d.dirty = true
+	return r, true
+}
+
+func (d *Directory) randomLocked(taken []Relay, avoid []pid.ID) (Relay, bool) {
+	var fit []*known
+	for _, k := range d.relays {
+		if d.fitsLocked(k, taken, avoid) {
+			fit = append(fit, k)
+		}
+	}
+	if len(fit) == 0 {
+		return Relay{}, false
+	}
+	return fit[rand.IntN(len(fit))].relay(), true
+}
+
+// fitsLocked reports whether k is fit to be used beside taken.
+func (d *Directory) fitsLocked(k *known, taken []Relay, avoid []pid.ID) bool {
+	if slices.Contains(avoid, k.Key) || !k.failed.IsZero() && time.Since(k.failed) < failurePause {
+		return false
+	}
+	for _, r := range taken {
+		if r.Key == k.Key {
+			return false
+		}
+		for _, a := range r.Addrs {
+			for _, b := range k.relay().Addrs {
+				if a.Addr().Is4() == b.Addr().Is4() && network(a, d.test) == network(b, d.test) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}

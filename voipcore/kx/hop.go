@@ -1,0 +1,297 @@
+package kx
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hushbell/voipcore/internal/keytls"
+	"hushbell/voipcore/wire"
+)
+
+const (
+	// requestSilence is how long a client may leave its last hop without a
+	// request before the tunnel is given up. A client that keeps a spare
+	// tunnel asks for something, or builds a new one, before.
+	requestSilence = 10 * time.Minute
+	// extendTimeout bounds the connection to the next hop. Every EXTEND that
+	// fails is answered after just this time, so that failures look alike.
+	extendTimeout = 3 * time.Second
+	dhtTimeout    = 10 * time.Second
+
+	descriptorValid = 7 * 24 * time.Hour
+	pipeBuffer      = 2048
+)
+
+// A hop is what a relay does with one tunnel: the client's TLS ends here, its
+// requests are answered, and then its bytes go on to the next hop, or through
+// the splice to the other tunnel.
+type hop struct {
+	node   *Node
+	in     *stream // towards the client
+	tls    *tls.Conn
+	opener *wire.LayerOpener // takes our layer off what the client sends
+	sealer *wire.LayerSealer // adds it to what it receives
+
+	next atomic.Pointer[onward] // where the client's voice goes; nil before it goes anywhere
+}
+
+// onward is where the voice of a tunnel goes. One of the two is set.
+type onward struct {
+	out    *stream // the next hop
+	peer   *hop    // the other side of the splice
+	layers int     // left under ours
+}
+
+// serveTunnel answers the client of a tunnel until it ends.
+func (n *Node) serveTunnel(s *stream) {
+	h := &hop{node: n, in: s}
+	reason := wire.ReasonDone
+	if err := h.serve(); errors.Is(err, errProtocol) {
+		reason = wire.ReasonProtocol
+	}
+	s.destroyWith(reason)
+}
+
+// errProtocol means that the client said what it must not.
+var errProtocol = errors.New("kx: client broke the protocol")
+
+func (h *hop) serve() error {
+	h.tls = tls.Server(h.in, keytls.Server(alpnHop, h.node.cert, tls.NoClientCert))
+	ctx, cancel := context.WithTimeout(h.node.ctx, handshakeTimeout)
+	err := h.tls.HandshakeContext(ctx)
+	cancel()
+	if err != nil {
+		return err
+	}
+	cs := h.tls.ConnectionState()
+	there, back, err := exportKeys(&cs, "hushbell layer")
+	if err != nil {
+		return err
+	}
+	h.opener, h.sealer = wire.NewLayerOpener(there), wire.NewLayerSealer(back)
+	h.in.setSink(h)
+
+	var buf [wire.MaxHopMessageSize]byte
+	for {
+		h.tls.SetReadDeadline(time.Now().Add(requestSilence))
+		m, err := readHopMessage(h.tls, &buf)
+		if err != nil {
+			return err
+		}
+		h.tls.SetReadDeadline(time.Time{})
+		switch m.Type {
+		case wire.KXExtend:
+			out, err := h.extend(m)
+			if err != nil {
+				return err
+			}
+			if out == nil {
+				continue // refused, and said so
+			}
+			return h.pass(out)
+		case wire.KXRegister:
+			return h.register(m)
+		case wire.KXJoin:
+			return h.join(m)
+		default:
+			if err := h.answer(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// readHopMessage reads one message. An error of a message that came but does
+// not decode is errProtocol.
+func readHopMessage(r io.Reader, buf *[wire.MaxHopMessageSize]byte) (*wire.HopMessage, error) {
+	if _, err := io.ReadFull(r, buf[:4]); err != nil {
+		return nil, err
+	}
+	size, err := wire.HopMessageSize((*[4]byte)(buf[:]))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", errProtocol, err)
+	}
+	if _, err := io.ReadFull(r, buf[4:size]); err != nil {
+		return nil, err
+	}
+	m, err := wire.DecodeHopMessage(buf[:size])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", errProtocol, err)
+	}
+	return m, nil
+}
+
+func writeHopMessage(w io.Writer, m *wire.HopMessage) error {
+	b, err := m.Append(nil)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
+
+func (h *hop) refuse(request wire.Type, r wire.Reason) error {
+	return writeHopMessage(h.tls, &wire.HopMessage{Type: wire.KXError, Request: request, Reason: r})
+}
+
+// answer answers the requests that leave the tunnel as it is.
+func (h *hop) answer(m *wire.HopMessage) error {
+	n := h.node
+	if m.Type == wire.KXDescribe {
+		now := n.cfg.Clock.Now()
+		d := n.descriptor(now)
+		return writeHopMessage(h.tls, &wire.HopMessage{Type: wire.KXDescriptor, Descriptor: d, Time: now.Unix()})
+	}
+	reply := &wire.HopMessage{Key: m.Key}
+	if n.cfg.DHT == nil {
+		return h.refuse(m.Type, wire.ReasonFailed)
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, dhtTimeout)
+	defer cancel()
+	var err error
+	switch m.Type {
+	case wire.DHTPut:
+		var stored int
+		stored, err = n.cfg.DHT.Put(ctx, m.Item)
+		reply.Type, reply.Key, reply.Replication = wire.DHTPutReply, m.Item.Key, uint8(min(stored, 255))
+	case wire.DHTGet:
+		reply.Type = wire.DHTGetReply
+		reply.Item, err = n.cfg.DHT.Get(ctx, m.Key)
+	case wire.DHTTrace:
+		reply.Type = wire.DHTTraceReply
+		reply.Hops, err = n.cfg.DHT.Trace(ctx, m.Key)
+		reply.Hops = reply.Hops[:min(len(reply.Hops), wire.MaxTraceHops)]
+	default:
+		return fmt.Errorf("%w: %v", errProtocol, m.Type)
+	}
+	if err != nil {
+		reply = &wire.HopMessage{Type: wire.DHTError, Request: m.Type, Key: reply.Key, Reason: wire.ReasonFailed}
+		switch {
+		case errors.Is(err, ErrNotFound):
+			reply.Reason = wire.ReasonNotFound
+		case errors.Is(err, ErrStale):
+			reply.Reason = wire.ReasonStale
+		}
+	}
+	return writeHopMessage(h.tls, reply)
+}
+
+// descriptor signs what this relay says of itself. Its end is a whole hour, so
+// that it does not tell when the relay was asked.
+func (n *Node) descriptor(now time.Time) wire.Descriptor {
+	d := wire.Descriptor{
+		Port:       n.cfg.Addrs[0].Port(),
+		ValidUntil: now.Add(descriptorValid).Truncate(time.Hour).Unix(),
+	}
+	for _, a := range n.cfg.Addrs {
+		if a.Addr().Is4() {
+			d.V4 = a.Addr()
+		} else {
+			d.V6 = a.Addr()
+		}
+	}
+	d.Sign(n.cfg.Key)
+	return d
+}
+
+// extend joins the tunnel to a link towards the next hop. A nil stream without
+// an error is a refusal that was said.
+func (h *hop) extend(m *wire.HopMessage) (*stream, error) {
+	n, start := h.node, time.Now()
+	if n.fails.ok(start) {
+		if n.allowed(m.Addr) {
+			ctx, cancel := context.WithTimeout(n.ctx, extendTimeout)
+			out, err := n.openTunnel(ctx, m.Relay, []netip.AddrPort{m.Addr}, false)
+			cancel()
+			if err == nil {
+				h.next.Store(&onward{out: out, layers: int(m.Layers)})
+				out.setSink((*backward)(h))
+				if err := writeHopMessage(h.tls, &wire.HopMessage{Type: wire.KXExtendReply}); err != nil {
+					out.Close()
+					return nil, err
+				}
+				return out, nil
+			}
+			if errors.Is(err, ErrFull) { // ours to say, no secret
+				return nil, h.refuse(m.Type, wire.ReasonFull)
+			}
+		}
+		n.fails.failed()
+	}
+	select {
+	case <-time.After(extendTimeout - time.Since(start)):
+	case <-n.ctx.Done():
+	}
+	return nil, h.refuse(m.Type, wire.ReasonUnreachable)
+}
+
+// pass carries bytes between the client and the next hop until either ends.
+func (h *hop) pass(out *stream) error {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		pump(h.tls, out)
+		h.in.Close()
+	})
+	pump(out, h.tls)
+	out.Close()
+	h.in.Close()
+	wg.Wait()
+	return nil
+}
+
+// pump copies until one side ends. A plain io.Copy would take 32 kB a side.
+func pump(dst io.Writer, src io.Reader) {
+	var b [pipeBuffer]byte
+	for {
+		n, err := src.Read(b[:])
+		if n > 0 {
+			if _, err := dst.Write(b[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// takeVoice takes a cell from the client one layer further.
+func (h *hop) takeVoice(c *wire.VoiceCell) {
+	to, b := h.next.Load(), c.Body()
+	if to == nil || h.opener.Open(b, to.layers+1) != nil {
+		h.node.Traffic.VoiceDropped.Add(1)
+		return
+	}
+	switch {
+	case to.peer == nil:
+		to.out.sendVoice(c)
+	case to.peer.sealer.Seal(b, 0) != nil:
+		h.node.Traffic.VoiceDropped.Add(1)
+		return
+	default:
+		to.peer.in.sendVoice(c)
+	}
+	h.node.Traffic.VoiceForwarded.Add(1)
+}
+
+// backward is a hop as the sink of voice from the next hop.
+type backward hop
+
+// takeVoice adds our layer to a cell for the client.
+func (b *backward) takeVoice(c *wire.VoiceCell) {
+	h := (*hop)(b)
+	to := h.next.Load()
+	if to == nil || h.sealer.Seal(c.Body(), to.layers) != nil {
+		h.node.Traffic.VoiceDropped.Add(1)
+		return
+	}
+	h.in.sendVoice(c)
+	h.node.Traffic.VoiceForwarded.Add(1)
+}

@@ -1,0 +1,587 @@
+package kx
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hushbell/voipcore/internal/keytls"
+	"hushbell/voipcore/pid"
+	"hushbell/voipcore/wire"
+)
+
+// Times of a link.
+const (
+	keepAliveEvery = 15 * time.Second // NATs were seen to forget a UDP mapping after 28 s
+	linkSilence    = 45 * time.Second // nothing heard for so long: the link is dead
+	linkIdle       = 2 * time.Minute  // no tunnel for so long: the side that dialled closes it
+)
+
+const (
+	batchCells  = 8  // cells in one write to TLS: 4 kB, one record
+	tcpVoiceLen = 16 // voice bodies that wait for the TCP link: 320 ms of one call
+	refusalsLen = 32 // destroy cells for tunnels that were refused
+)
+
+// A link is one TLS connection between two nodes, with the UDP that belongs to
+// it, shared by all tunnels between the two. It owns the goroutines read and
+// write; both end when it is closed.
+type link struct {
+	node   *Node
+	conn   *tls.Conn
+	dialed bool
+	peer   pid.ID // the key that the other side proved; zero if it is anonymous
+	remote netip.AddrPort
+	udp    udpSide
+	done   chan struct{} // closed with the link
+	heard  atomic.Int64  // when the last cell came over TCP, in nanoseconds of node time
+
+	mu       sync.Mutex // guards what follows, and the state of all streams; never held over I/O
+	closed   bool
+	streams  map[uint32]*stream
+	nextID   uint32 // of the next tunnel that we open
+	lastPeer uint32 // newest id that the peer opened
+	ready    []*stream
+	idle     time.Time // since when there is no tunnel
+	toWrite  sync.Cond // something to send, or closed
+	padding  bool      // a padding cell is to be sent
+	refusals [refusalsLen]wire.Cell
+	nRefused int
+	voice    [tcpVoiceLen]tcpVoice
+	voiceAt  int // oldest waiting body
+	voiceLen int
+}
+
+// A tcpVoice is a voice body that waits for the TCP link.
+type tcpVoice struct {
+	tunnel uint32
+	body   [wire.BodySize]byte
+}
+
+// A linkTable knows all links of a node.
+type linkTable struct {
+	mu       sync.RWMutex // guards what follows
+	closed   bool
+	all      map[*link]bool
+	byUDP    map[uint32]*link
+	byKey    map[linkKey]*linkDial
+	accepted int // links accepted or in their handshake
+}
+
+// A linkKey names a link that can be shared. own links carry this node's own
+// tunnels and are anonymous; the others are those of a relay for its clients.
+type linkKey struct {
+	relay pid.ID
+	own   bool
+}
+
+// A linkDial is a link that is there, or on its way: done is closed when l or
+// err is set.
+type linkDial struct {
+	done chan struct{}
+	l    *link
+	err  error
+}
+
+func (t *linkTable) init() {
+	t.all = map[*link]bool{}
+	t.byUDP = map[uint32]*link{}
+	t.byKey = map[linkKey]*linkDial{}
+}
+
+// reserve takes one of max places for accepted links.
+func (t *linkTable) reserve(max int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.accepted >= max {
+		return false
+	}
+	t.accepted++
+	return true
+}
+
+func (t *linkTable) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.accepted--
+}
+
+// add enters l under a fresh random UDP link id.
+func (t *linkTable) add(l *link) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	for {
+		var b [4]byte
+		rand.Read(b[:])
+		id := binary.BigEndian.Uint32(b[:])
+		if b[0] == wire.FirstByteKRPC || t.byUDP[id] != nil {
+			continue
+		}
+		l.udp.rxID = id
+		t.byUDP[id], t.all[l] = l, true
+		return true
+	}
+}
+
+func (t *linkTable) remove(l *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, l)
+	if t.byUDP[l.udp.rxID] == l {
+		delete(t.byUDP, l.udp.rxID)
+	}
+	for k, d := range t.byKey {
+		if d.l == l {
+			delete(t.byKey, k)
+		}
+	}
+}
+
+func (t *linkTable) udp(id uint32) *link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byUDP[id]
+}
+
+// list returns all links.
+func (t *linkTable) list() []*link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	ls := make([]*link, 0, len(t.all))
+	for l := range t.all {
+		ls = append(ls, l)
+	}
+	return ls
+}
+
+// close refuses further links and returns those that are there.
+func (t *linkTable) close() []*link {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	return t.list()
+}
+
+// linkTo returns a link to the relay, dialling one unless there is one to
+// share. A zero key is whoever answers at that address.
+func (n *Node) linkTo(ctx context.Context, relay pid.ID, addrs []netip.AddrPort, own bool) (*link, error) {
+	if relay == (pid.ID{}) {
+		return n.dialLink(ctx, relay, addrs, own)
+	}
+	k := linkKey{relay, own}
+	n.links.mu.Lock()
+	d := n.links.byKey[k]
+	mine := d == nil
+	if mine {
+		d = &linkDial{done: make(chan struct{})}
+		n.links.byKey[k] = d
+	}
+	n.links.mu.Unlock()
+	if !mine {
+		select {
+		case <-d.done:
+			return d.l, d.err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %v", ErrUnreachable, ctx.Err())
+		}
+	}
+	l, err := n.dialLink(ctx, relay, addrs, own)
+	n.links.mu.Lock()
+	d.l, d.err = l, err
+	if err != nil || !n.links.all[l] { // failed, or closed already
+		delete(n.links.byKey, k)
+	}
+	n.links.mu.Unlock()
+	close(d.done)
+	return l, err
+}
+
+// dialLink dials one address after the other.
+func (n *Node) dialLink(ctx context.Context, relay pid.ID, addrs []netip.AddrPort, own bool) (*link, error) {
+	err := fmt.Errorf("%w: no address", ErrUnreachable)
+	for _, a := range addrs {
+		var l *link
+		if l, err = n.dialOne(ctx, relay, a, own); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
+}
+
+func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own bool) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	raw, err := n.cfg.Dial(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrUnreachable, err)
+	}
+	far := &relay
+	if relay == (pid.ID{}) {
+		far = nil
+	}
+	var show *tls.Certificate
+	if !own && n.relay() {
+		show = &n.cert // so that the other side can use the link too
+	}
+	conn := tls.Client(raw, keytls.Client(alpnLink, far, show))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("%w: %v", ErrUnreachable, err)
+	}
+	l := n.newLink(conn, true, a)
+	if !n.startLink(l) {
+		raw.Close()
+		return nil, ErrClosed
+	}
+	return l, nil
+}
+
+// serveLink answers a link and returns when it is closed.
+func (n *Node) serveLink(raw net.Conn) {
+	defer n.links.release()
+	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
+	defer cancel()
+	conn := tls.Server(raw, keytls.Server(alpnLink, n.cert, tls.RequestClientCert))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return
+	}
+	remote, _ := netip.ParseAddrPort(raw.RemoteAddr().String())
+	l := n.newLink(conn, false, remote)
+	if l.peer != (pid.ID{}) {
+		n.links.offer(l)
+	}
+	if !n.startLink(l) {
+		raw.Close()
+		return
+	}
+	<-l.done
+}
+
+// offer lets EXTENDs towards the relay that dialled us use its link.
+func (t *linkTable) offer(l *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := linkKey{relay: l.peer}
+	if t.byKey[k] == nil {
+		d := &linkDial{done: make(chan struct{}), l: l}
+		close(d.done)
+		t.byKey[k] = d
+	}
+}
+
+func (n *Node) newLink(conn *tls.Conn, dialed bool, remote netip.AddrPort) *link {
+	l := &link{node: n, conn: conn, dialed: dialed, remote: remote, streams: map[uint32]*stream{}, nextID: 2, done: make(chan struct{})}
+	if dialed {
+		l.nextID = 1 // the dialler's are odd, the acceptor's even
+	}
+	l.idle = time.Now()
+	l.toWrite.L = &l.mu
+	cs := conn.ConnectionState()
+	l.peer, _ = keytls.PeerKey(&cs)
+	l.udp.init(l, &cs)
+	return l
+}
+
+// startLink enters l in the table and starts its goroutines.
+func (n *Node) startLink(l *link) bool {
+	l.heard.Store(time.Now().UnixNano())
+	if !n.links.add(l) {
+		return false
+	}
+	n.wg.Go(func() { l.close(l.read()) })
+	n.wg.Go(func() { l.close(l.write()) })
+	return true
+}
+
+var errLinkClosed = errors.New("kx: link closed")
+
+// close ends the link and all tunnels on it.
+func (l *link) close(why error) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.closed = true
+	for _, s := range l.streams {
+		s.leaveLocked(fmt.Errorf("%w: %v", errLinkClosed, why))
+	}
+	l.toWrite.Broadcast()
+	l.mu.Unlock()
+	l.node.links.remove(l)
+	// The raw connection: tls.Conn.Close waits for a writer that is stuck.
+	l.conn.NetConn().Close()
+	close(l.done)
+	l.node.log.Debug("link closed", "dialed", l.dialed, "peer", l.remote, "err", why)
+}
+
+// open opens a tunnel on the link.
+func (l *link) open() (*stream, error) {
+	slot := l.node.cells.get()
+	if slot == nil {
+		l.node.Traffic.TunnelsRefused.Add(1)
+		return nil, ErrFull
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.nextID > 1<<32-3 { // ids are never used again in a link's life
+		l.node.cells.put(slot)
+		return nil, errLinkClosed
+	}
+	s := newStream(l, l.nextID, slot)
+	s.create = true
+	l.nextID += 2
+	l.streams[s.id] = s
+	l.queueLocked(s)
+	return s, nil
+}
+
+// openTunnel opens a tunnel on a link to the relay.
+func (n *Node) openTunnel(ctx context.Context, relay pid.ID, addrs []netip.AddrPort, own bool) (*stream, error) {
+	for {
+		l, err := n.linkTo(ctx, relay, addrs, own)
+		if err != nil {
+			return nil, err
+		}
+		s, err := l.open()
+		if !errors.Is(err, errLinkClosed) {
+			return s, err
+		}
+		// It closed between the two calls, and has left the table: dial anew.
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %v", ErrUnreachable, ctx.Err())
+		}
+	}
+}
+
+// leftLocked notes that a stream has left.
+func (l *link) leftLocked() {
+	if len(l.streams) == 0 {
+		l.idle = time.Now()
+	}
+}
+
+// queueLocked puts s in the list of streams with something to send.
+func (l *link) queueLocked(s *stream) {
+	if s.queued || s.gone {
+		return
+	}
+	s.queued = true
+	l.ready = append(l.ready, s)
+	l.toWrite.Signal()
+}
+
+// read handles the peer's cells until the link ends.
+func (l *link) read() error {
+	var raw [wire.CellSize]byte
+	var c wire.Cell
+	var v wire.VoiceCell
+	l.conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
+	for first := true; ; first = false {
+		if _, err := io.ReadFull(l.conn, raw[:]); err != nil {
+			return err
+		}
+		if err := c.Decode(&raw); err != nil {
+			return err
+		}
+		l.heard.Store(time.Now().UnixNano())
+		if (c.Command == wire.CellHello) != first {
+			return errors.New("kx: hello is the first cell, and only that")
+		}
+		switch c.Command {
+		case wire.CellHello:
+			l.conn.SetReadDeadline(time.Time{})
+			h, err := wire.DecodeHello(&c)
+			if err != nil {
+				return err
+			}
+			l.udp.hello(h)
+			if l.dialed {
+				l.node.cfg.Clock.Told(l.remote, time.Unix(h.Time, 0))
+			}
+		case wire.CellPadding:
+		case wire.CellVoice:
+			v.SetTunnelID(c.Tunnel)
+			copy(v.Body()[:], c.Data[:])
+			l.takeVoice(&v)
+		case wire.CellCreate:
+			if err := l.accept(c.Tunnel); err != nil {
+				return err
+			}
+		default:
+			l.take(&c)
+		}
+	}
+}
+
+// take handles a cell of a tunnel.
+func (l *link) take(c *wire.Cell) {
+	l.mu.Lock()
+	s := l.streams[c.Tunnel]
+	var err error
+	if s != nil {
+		err = s.takeLocked(c)
+	}
+	l.mu.Unlock()
+	if err != nil {
+		s.destroyWith(wire.ReasonProtocol)
+	}
+}
+
+// accept handles the create cell of a tunnel. Its error ends the link.
+func (l *link) accept(id uint32) error {
+	odd := id%2 == 1
+	if odd == l.dialed || id <= l.lastPeer {
+		return errors.New("kx: tunnel id of the wrong kind, or used before")
+	}
+	l.lastPeer = id // read alone touches it
+	var slot *slot
+	if l.node.relay() {
+		slot = l.node.cells.get()
+	}
+	l.mu.Lock()
+	if slot != nil && len(l.streams) >= l.node.limits.LinkTunnels {
+		l.node.cells.put(slot)
+		slot = nil
+	}
+	if slot == nil || l.closed {
+		l.refuseLocked(id)
+		l.mu.Unlock()
+		return nil
+	}
+	s := newStream(l, id, slot)
+	l.streams[id] = s
+	l.mu.Unlock()
+	l.node.wg.Go(func() { l.node.serveTunnel(s) })
+	return nil
+}
+
+// refuseLocked tells the peer that a limit is reached. When more refusals wait
+// than there is room for, the peer has to find out by itself.
+func (l *link) refuseLocked(id uint32) {
+	l.node.Traffic.TunnelsRefused.Add(1)
+	if l.nRefused < refusalsLen {
+		c := &l.refusals[l.nRefused]
+		*c = wire.Cell{Tunnel: id, Command: wire.CellDestroy, Length: 1}
+		c.Data[0] = byte(wire.ReasonFull)
+		l.nRefused++
+		l.toWrite.Signal()
+	}
+}
+
+// write sends the link's cells until it is closed: what is small and urgent
+// first, then voice, then one cell of each tunnel in turn.
+func (l *link) write() error {
+	var batch [batchCells * wire.CellSize]byte
+	var c wire.Cell
+	n := 0
+	add := func() {
+		c.Encode((*[wire.CellSize]byte)(batch[n:]))
+		n += wire.CellSize
+	}
+	wire.Hello{LinkID: l.udp.rxID, Time: l.node.cfg.Clock.Now().Unix()}.Put(&c)
+	add()
+	for {
+		l.mu.Lock()
+		for n == 0 && !l.closed && len(l.ready) == 0 && !l.padding && l.nRefused == 0 && l.voiceLen == 0 {
+			l.toWrite.Wait()
+		}
+		if l.closed {
+			l.mu.Unlock()
+			return errLinkClosed
+		}
+		for n < len(batch) && l.nextLocked(&c) {
+			add()
+		}
+		l.mu.Unlock()
+		if n == 0 {
+			continue
+		}
+		if _, err := l.conn.Write(batch[:n]); err != nil {
+			return err
+		}
+		n = 0
+	}
+}
+
+// nextLocked fills c with the next cell to send.
+func (l *link) nextLocked(c *wire.Cell) bool {
+	switch {
+	case l.padding:
+		l.padding = false
+		*c = wire.Cell{Command: wire.CellPadding}
+		return true
+	case l.nRefused > 0:
+		l.nRefused--
+		*c = l.refusals[l.nRefused]
+		return true
+	case l.voiceLen > 0:
+		v := &l.voice[l.voiceAt]
+		c.Tunnel, c.Command, c.Length = v.tunnel, wire.CellVoice, wire.BodySize
+		copy(c.Data[:], v.body[:])
+		l.voiceAt = (l.voiceAt + 1) % tcpVoiceLen
+		l.voiceLen--
+		return true
+	}
+	for len(l.ready) > 0 {
+		s := l.ready[0]
+		copy(l.ready, l.ready[1:])
+		l.ready = l.ready[:len(l.ready)-1]
+		s.queued = false
+		ok, more := s.nextLocked(c)
+		if more {
+			l.queueLocked(s)
+		}
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
+// keepAlive sends what keeps silent links and NATs alive, and closes links
+// that are dead or were of no use for long. It ends when the node closes.
+func (n *Node) keepAlive() {
+	tick := time.NewTicker(keepAliveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, l := range n.links.list() {
+				n.keepLink(l, now)
+			}
+		}
+	}
+}
+
+func (n *Node) keepLink(l *link, now time.Time) {
+	silent := now.UnixNano() - l.heard.Load()
+	l.mu.Lock()
+	unused := l.dialed && len(l.streams) == 0 && now.Sub(l.idle) > linkIdle
+	l.padding = true
+	l.toWrite.Signal()
+	l.mu.Unlock()
+	switch {
+	case silent > int64(linkSilence):
+		l.close(errors.New("nothing heard"))
+	case unused:
+		l.close(errors.New("not in use"))
+	case l.dialed:
+		l.udp.ping(now)
+	}
+}
