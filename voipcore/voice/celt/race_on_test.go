@@ -1,0 +1,6 @@
+//go:build race
+
+package celt
+
+// underRace shortens loops that only repeat.
+const underRace = true
