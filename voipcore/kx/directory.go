@@ -22,8 +22,7 @@ import (
 
 const (
 	directorySize = 200 // descriptors kept, at most
-	guardSample   = 3   // first hops that we keep to
-	maxGuards     = 6   // the sample, with those that took the place of dead ones
+	maxGuards     = 6   // first hops that we keep to, the later ones in place of dead ones
 	// failurePause is how long a relay that could not be reached is left out.
 	failurePause = 5 * time.Minute
 	// maxFailures in a row make us forget a relay that is no guard.
@@ -205,58 +204,77 @@ func (d *Directory) Worked(key pid.ID) {
 
 // Path draws a path of so many hops that ends at last: a guard, then random
 // relays. No two of them share a key or a network. avoid names relays that are
-// not taken, unless there are too few others. With last's key zero the end is
-// drawn too.
+// not taken, unless there are too few others; the same goes for relays that
+// failed of late, for it may have been our own network that failed. With last's
+// key zero the end is drawn too.
 func (d *Directory) Path(hops int, last Relay, avoid ...pid.ID) ([]Relay, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	path, err := d.pathLocked(hops, last, avoid)
-	if err != nil && len(avoid) > 0 {
-		path, err = d.pathLocked(hops, last, nil)
-	}
-	return path, err
-}
-
-func (d *Directory) pathLocked(hops int, last Relay, avoid []pid.ID) ([]Relay, error) {
 	if hops < 1 || hops > wire.MaxLayers {
 		return nil, fmt.Errorf("kx: a path of %d hops: 1 to %d can be built", hops, wire.MaxLayers)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	path, ok := d.pathLocked(hops, last, draw{avoid: avoid})
+	if !ok {
+		path, ok = d.pathLocked(hops, last, draw{})
+	}
+	if !ok {
+		path, ok = d.pathLocked(hops, last, draw{failed: true})
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: %d, for a path of %d hops in different networks", ErrFewRelays, len(d.relays), hops)
+	}
+	return path, nil
+}
+
+// A draw says which relays are not to be drawn.
+type draw struct {
+	avoid  []pid.ID
+	taken  []Relay
+	failed bool // take those that failed of late, too
+}
+
+// but returns w without the relays keys.
+func (w draw) but(keys []pid.ID) draw {
+	w.avoid = append(slices.Clone(w.avoid), keys...)
+	return w
+}
+
+func (d *Directory) pathLocked(hops int, last Relay, w draw) ([]Relay, bool) {
 	var path []Relay
-	taken := []Relay{}
-	if last.Key != (pid.ID{}) {
-		taken = append(taken, last)
+	ends := last.Key != (pid.ID{})
+	if ends {
+		w.taken = append(w.taken, last)
 	}
 	for len(path) < hops {
 		var r Relay
 		var ok bool
 		switch {
-		case len(path) == hops-1 && last.Key != (pid.ID{}):
+		case ends && len(path) == hops-1:
 			r, ok = last, true
-		case len(path) == 0 && hops > 1:
-			r, ok = d.guardLocked(taken, avoid)
-		default: // the end of a path is no guard: guards know who we are
-			r, ok = d.randomLocked(taken, append(slices.Clone(avoid), d.guards...))
-			if !ok {
-				r, ok = d.randomLocked(taken, avoid)
+		case hops > 1 && len(path) == 0:
+			r, ok = d.guardLocked(w)
+		default: // not another guard, if it can be: guards know who we are
+			if r, ok = d.randomLocked(w.but(d.guards)); !ok {
+				r, ok = d.randomLocked(w)
 			}
 		}
 		if !ok {
-			return nil, fmt.Errorf("%w: %d, for a path of %d hops in different networks", ErrFewRelays, len(d.relays), hops)
+			return nil, false
 		}
-		path, taken = append(path, r), append(taken, r)
+		path, w.taken = append(path, r), append(w.taken, r)
 	}
-	return path, nil
+	return path, true
 }
 
 // guardLocked returns the first guard that fits, adding one to the sample when
 // none does.
-func (d *Directory) guardLocked(taken []Relay, avoid []pid.ID) (Relay, bool) {
+func (d *Directory) guardLocked(w draw) (Relay, bool) {
 	for _, g := range d.guards {
-		if k := d.relays[g]; k != nil && d.fitsLocked(k, taken, avoid) {
+		if k := d.relays[g]; k != nil && d.fitsLocked(k, w) {
 			return k.relay(), true
 		}
 	}
-	r, ok := d.randomLocked(taken, append(slices.Clone(avoid), d.guards...))
+	r, ok := d.randomLocked(w.but(d.guards))
 	if !ok {
 		return r, false
 	}
@@ -268,10 +286,10 @@ func (d *Directory) guardLocked(taken []Relay, avoid []pid.ID) (Relay, bool) {
 	return r, true
 }
 
-func (d *Directory) randomLocked(taken []Relay, avoid []pid.ID) (Relay, bool) {
+func (d *Directory) randomLocked(w draw) (Relay, bool) {
 	var fit []*known
 	for _, k := range d.relays {
-		if d.fitsLocked(k, taken, avoid) {
+		if d.fitsLocked(k, w) {
 			fit = append(fit, k)
 		}
 	}
@@ -281,12 +299,11 @@ func (d *Directory) randomLocked(taken []Relay, avoid []pid.ID) (Relay, bool) {
 	return fit[rand.IntN(len(fit))].relay(), true
 }
 
-// fitsLocked reports whether k is fit to be used beside taken.
-func (d *Directory) fitsLocked(k *known, taken []Relay, avoid []pid.ID) bool {
-	if slices.Contains(avoid, k.Key) || !k.failed.IsZero() && time.Since(k.failed) < failurePause {
+func (d *Directory) fitsLocked(k *known, w draw) bool {
+	if slices.Contains(w.avoid, k.Key) || !w.failed && !k.failed.IsZero() && time.Since(k.failed) < failurePause {
 		return false
 	}
-	for _, r := range taken {
+	for _, r := range w.taken {
 		if r.Key == k.Key {
 			return false
 		}

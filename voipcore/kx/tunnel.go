@@ -49,14 +49,25 @@ type Tunnel struct {
 	buf     [wire.MaxHopMessageSize]byte
 }
 
-// Build builds a tunnel through the relays of path, 1 to 3 of them.
+// A HopError says at which hop building a tunnel failed.
+type HopError struct {
+	Key pid.ID // the hop's
+	Hop int    // from 1
+	Err error
+}
+
+func (e *HopError) Error() string { return fmt.Sprintf("kx: hop %d: %v", e.Hop, e.Err) }
+func (e *HopError) Unwrap() error { return e.Err }
+
+// Build builds a tunnel through the relays of path, 1 to 3 of them. A hop that
+// fails is named by a *HopError.
 func (n *Node) Build(ctx context.Context, path []Relay) (*Tunnel, error) {
 	if len(path) < 1 || len(path) > wire.MaxLayers {
 		return nil, fmt.Errorf("kx: a tunnel of %d hops: 1 to %d can be built", len(path), wire.MaxLayers)
 	}
 	first, err := n.openTunnel(ctx, path[0].Key, path[0].Addrs, true)
 	if err != nil {
-		return nil, fmt.Errorf("kx: first hop: %w", err)
+		return nil, &HopError{path[0].Key, 1, err}
 	}
 	t := &Tunnel{node: n, first: first, conn: first}
 	for i, r := range path {
@@ -73,7 +84,7 @@ func (n *Node) Build(ctx context.Context, path []Relay) (*Tunnel, error) {
 		}
 		if err != nil {
 			t.Close()
-			return nil, fmt.Errorf("kx: hop %d of %d: %w", i+1, len(path), err)
+			return nil, &HopError{r.Key, i + 1, err}
 		}
 	}
 	first.setSink(t)
