@@ -122,10 +122,6 @@ func (r *resampler) reset() {
 	r.phase, r.at = r.up, 0
 }
 
-// delay is how long the filter holds a sample back, in samples of rate hz when
-// its input has rate from.
-func (r *resampler) delay(from, hz int) int { return r.width / 2 * hz / from }
-
 func clamp16(v float32) int16 {
 	switch {
 	case v >= 32767:
