@@ -1,0 +1,247 @@
+// Command board runs the tests of packages inside an emulated ARM board: a real
+// kernel with a simulated GPIO chip and sound cards (see init), booted by QEMU
+// without root or KVM.
+//
+//	go run ./cross/board [flags] PACKAGE... [-- TEST FLAGS...]
+//	go run ./cross/board ./gpio ./alsa
+//	go run ./cross/board -timeout 20m ./alsa -- -test.run=Loop -test.count=3
+//
+// Each package's test binary runs as root in a folder that holds a copy of its
+// testdata, with HUSHBELL_BOARD=1 in the environment: tests that need the board
+// skip themselves without it. The exit status is 0 when every package passed at
+// least one test and failed none, 1 when tests failed, 2 when the board could
+// not be built or did not come up.
+//
+// The kernel comes from Debian packages (kernel.sh, pins) and is built once into
+// cross/cache. Host packages are listed in the file "packages". It is no system
+// with systemd, network or several boards.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Limits of the steps before the tests; measured: 19 s, 10 s and 5 s.
+const (
+	kernelLimit  = 20 * time.Minute
+	compileLimit = 5 * time.Minute
+	bootLimit    = 90 * time.Second
+)
+
+type options struct {
+	timeout time.Duration // of one package's tests
+	cpus    int
+	memMiB  int
+	verbose bool
+	flags   []string // for the test binaries
+}
+
+func main() {
+	var o options
+	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "limit of each package's tests")
+	flag.IntVar(&o.cpus, "cpus", 2, "processors of the board")
+	flag.IntVar(&o.memMiB, "mem", 512, "memory of the board in MiB")
+	flag.BoolVar(&o.verbose, "v", false, "show the start of every test too")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./cross/board [flags] PACKAGE... [-- TEST FLAGS...]")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	packages := flag.Args()
+	if i := slices.Index(packages, "--"); i >= 0 {
+		packages, o.flags = packages[:i], packages[i+1:]
+	}
+	if len(packages) == 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	results, err := run(ctx, packages, o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "board:", err)
+	}
+	for _, r := range results {
+		fmt.Println(r)
+	}
+	switch {
+	case err != nil:
+		os.Exit(2)
+	case slices.ContainsFunc(results, func(r result) bool { return !r.ok() }):
+		os.Exit(1)
+	}
+}
+
+// run builds, boots and waits. The results are in the order of packages.
+func run(ctx context.Context, packages []string, o options) ([]result, error) {
+	root, err := output(ctx, "go", "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return nil, err
+	}
+	cache := filepath.Join(root, "cross", "cache")
+	if err := buildKernel(ctx, root, cache); err != nil {
+		return nil, err
+	}
+	share, err := os.MkdirTemp("", "board")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(share)
+	start := time.Now()
+	names, err := stage(ctx, share, packages, o)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(os.Stderr, "board: tests compiled in %v\n", time.Since(start).Round(100*time.Millisecond))
+	return boot(ctx, machine{
+		kernel: filepath.Join(cache, "arm64", "Image"),
+		initrd: filepath.Join(cache, "arm64", "initrd.gz"),
+		log:    filepath.Join(cache, "log", "console-arm64.log"),
+		share:  share,
+		limit:  bootLimit + time.Duration(len(names))*(o.timeout+10*time.Second),
+	}, names, o)
+}
+
+func buildKernel(ctx context.Context, root, cache string) error {
+	ctx, cancel := context.WithTimeout(ctx, kernelLimit)
+	defer cancel()
+	c := command(ctx, filepath.Join(root, "cross", "board", "kernel.sh"), "arm64")
+	c.Env = append(os.Environ(), "CACHE="+cache)
+	c.Stdout, c.Stderr = os.Stderr, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("build the kernel: %w", err)
+	}
+	return nil
+}
+
+// stage puts each package's test binary and testdata into its own folder of
+// share, and the script that runs them. It returns the folders' names.
+func stage(ctx context.Context, share string, packages []string, o options) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, compileLimit)
+	defer cancel()
+	listed, err := output(ctx, "go", append([]string{"list", "-f", "{{.ImportPath}}\t{{.Dir}}"}, packages...)...)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	script := "#!/bin/sh\nexport HUSHBELL_BOARD=1\n"
+	flags := append([]string{"-test.v", "-test.timeout=" + o.timeout.String()}, o.flags...)
+	for line := range strings.Lines(listed + "\n") {
+		path, source, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		_, name, _ := strings.Cut(path, "/") // without the module
+		dir := filepath.Join(share, filepath.FromSlash(name))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		c := command(ctx, "go", "test", "-c", "-o", filepath.Join(dir, "run.test"), path)
+		c.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
+		c.Stdout, c.Stderr = os.Stderr, os.Stderr
+		if err := c.Run(); err != nil {
+			return nil, fmt.Errorf("compile the tests of %s: %w", path, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "run.test")); err != nil {
+			return nil, fmt.Errorf("%s has no tests", path)
+		}
+		data := filepath.Join(source, "testdata")
+		if _, err := os.Stat(data); err == nil {
+			if err := os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS(data)); err != nil {
+				return nil, err
+			}
+		}
+		names = append(names, name)
+		script += fmt.Sprintf("echo; echo %[1]s\ncd /board/%[2]s\n./run.test %[3]s\nrc=$?; echo; echo %[4]s$rc\n",
+			quote(beginMark+name), quote(name), quote(flags...), quote(endMark+name+" "))
+	}
+	return names, os.WriteFile(filepath.Join(share, "run"), []byte(script), 0o755)
+}
+
+// quote makes words safe for the board's shell.
+func quote(words ...string) string {
+	q := make([]string, len(words))
+	for i, w := range words {
+		q[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+	}
+	return strings.Join(q, " ")
+}
+
+func output(ctx context.Context, name string, args ...string) (string, error) {
+	c := command(ctx, name, args...)
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// command is ended, with all that it started, when ctx is.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, name, args...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.WaitDelay = 5 * time.Second
+	return c
+}
+
+// A machine is what QEMU is started with.
+type machine struct {
+	kernel, initrd string
+	share          string // folder that the board sees as /board
+	log            string // gets all of the console
+	limit          time.Duration
+}
+
+// boot runs the board until it powers itself off and returns what its console
+// told of the packages.
+func boot(ctx context.Context, m machine, names []string, o options) ([]result, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.limit)
+	defer cancel()
+	log, err := os.Create(m.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	c := command(ctx, "qemu-system-aarch64",
+		"-M", "virt", "-cpu", "cortex-a53", "-accel", "tcg,thread=multi",
+		"-smp", fmt.Sprint(o.cpus), "-m", fmt.Sprint(o.memMiB), "-nodefaults", "-no-reboot",
+		"-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci,romfile=",
+		"-fsdev", "local,id=board,path="+m.share+",security_model=none,multidevs=remap",
+		"-device", "virtio-9p-pci,romfile=,fsdev=board,mount_tag=board",
+		"-kernel", m.kernel, "-initrd", m.initrd,
+		"-append", "console=ttyAMA0 panic=-1 quiet loglevel=4 nokaslr mitigations=off audit=0 net.ifnames=0")
+	// What QEMU itself complains of is told in words that the console has not.
+	var complaint strings.Builder
+	c.Stderr = &complaint
+	console, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, fmt.Errorf("start the emulator: %w", err)
+	}
+	results, up := watch(io.TeeReader(console, log), os.Stdout, names, o.verbose)
+	err = c.Wait()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return results, fmt.Errorf("stopped after %v, console in %s", m.limit, m.log)
+	case ctx.Err() != nil:
+		return results, ctx.Err()
+	case err != nil:
+		return results, fmt.Errorf("the emulator: %w: %s", err, strings.TrimSpace(complaint.String()))
+	case !up:
+		return results, fmt.Errorf("the board did not come up, console in %s", m.log)
+	}
+	return results, nil
+}
