@@ -1,5 +1,7 @@
 package wire
 
+import "math"
+
 const (
 	windowSize  = 1024 // counters behind the newest that may still come
 	windowWords = windowSize/64 + 1
@@ -13,10 +15,11 @@ type window struct {
 	bits [windowWords]uint64
 }
 
-// fresh reports whether c has not been seen and is not too old.
+// fresh reports whether c has not been seen and is not too old. The last of all
+// counters is never fresh: there is no next one after it.
 func (w *window) fresh(c uint64) bool {
 	if c >= w.next {
-		return true
+		return c != math.MaxUint64
 	}
 	return w.next-c <= windowSize && w.bits[c/64%windowWords]&(1<<(c%64)) == 0
 }
