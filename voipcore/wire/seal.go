@@ -132,7 +132,9 @@ func NewLayerSealer(key *[KeySize]byte) *LayerSealer {
 	return &LayerSealer{sealer{aead: newAEAD(key), max: math.MaxUint32}}
 }
 
-// Seal adds a layer to a body that has so many already, fewer than MaxLayers.
+// Seal adds a layer to a body that has so many already, fewer than MaxLayers,
+// and zeroes the room behind it: what lay there could be a mark from one hop to
+// another through this one.
 func (l *LayerSealer) Seal(b *[BodySize]byte, layers int) error {
 	n := FrameSize + layers*layerSize
 	copy(b[counterSize:], b[:n])
@@ -141,6 +143,7 @@ func (l *LayerSealer) Seal(b *[BodySize]byte, layers int) error {
 		return err
 	}
 	binary.BigEndian.PutUint32(b[:], uint32(c))
+	clear(b[n+layerSize:])
 	return nil
 }
 
