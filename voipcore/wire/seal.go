@@ -67,19 +67,20 @@ func (s *sealer) seal(text, ad []byte) (uint64, error) {
 	return c, nil
 }
 
-// open opens text in place.
-func (o *opener) open(c uint64, text, ad []byte) error {
+// open opens text in place. newest tells whether no higher counter was opened before.
+func (o *opener) open(c uint64, text, ad []byte) (newest bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.seen.fresh(c) {
-		return ErrReplayed
+		return false, ErrReplayed
 	}
 	binary.BigEndian.PutUint64(o.nonce[4:], c)
 	if _, err := o.aead.Open(text[:0], o.nonce[:], text, ad); err != nil {
-		return ErrForged
+		return false, ErrForged
 	}
+	newest = c >= o.seen.next
 	o.seen.mark(c)
-	return nil
+	return newest, nil
 }
 
 // A LinkSealer seals voice cells for one direction of a link. Safe for
@@ -117,11 +118,7 @@ func NewLinkOpener(key *[KeySize]byte) *LinkOpener { return &LinkOpener{opener{a
 // cell with a higher counter has been opened before: its source address is the
 // peer's present one.
 func (l *LinkOpener) Open(c *VoiceCell) (newest bool, err error) {
-	n := binary.BigEndian.Uint64(c[4:])
-	l.o.mu.Lock()
-	newest = n >= l.o.seen.next
-	l.o.mu.Unlock()
-	return newest, l.o.open(n, c[voiceHeader:], c[:voiceHeader])
+	return l.o.open(binary.BigEndian.Uint64(c[4:]), c[voiceHeader:], c[:voiceHeader])
 }
 
 // A LayerSealer adds one onion layer.
@@ -157,7 +154,7 @@ func NewLayerOpener(key *[KeySize]byte) *LayerOpener { return &LayerOpener{opene
 // zeroes the room that it leaves. On error the body is not to be used.
 func (l *LayerOpener) Open(b *[BodySize]byte, layers int) error {
 	n := FrameSize + layers*layerSize
-	if err := l.o.open(uint64(binary.BigEndian.Uint32(b[:])), b[counterSize:n], nil); err != nil {
+	if _, err := l.o.open(uint64(binary.BigEndian.Uint32(b[:])), b[counterSize:n], nil); err != nil {
 		return err
 	}
 	copy(b[:], b[counterSize:n-chacha20poly1305.Overhead])
@@ -220,7 +217,7 @@ func NewFrameOpener(key *[KeySize]byte, callee pid.ID) *FrameOpener {
 // the sender from 0.
 func (fo *FrameOpener) Open(f *Frame) (h FrameHeader, counter uint32, payload []byte, err error) {
 	counter = binary.BigEndian.Uint32(f[:])
-	if err := fo.o.open(uint64(counter), f[counterSize:], fo.ad[:]); err != nil {
+	if _, err := fo.o.open(uint64(counter), f[counterSize:], fo.ad[:]); err != nil {
 		return FrameHeader{}, 0, nil, err
 	}
 	p := f[counterSize:]
