@@ -56,6 +56,7 @@ type Encoder struct {
 // state is what one frame leaves to the next.
 type state struct {
 	input    conditioner
+	filter   prefilter
 	in       [shortLen + maxFrame]float32 // the overlap of the frame before, then this frame
 	env      envelope
 	started  bool // a frame with energies was coded
@@ -123,13 +124,18 @@ func (e *Encoder) encode(pcm []float32, scale float32, packet []byte) (int, erro
 	}
 	n := len(pcm)
 	copy(e.in[:shortLen], e.in[n:n+shortLen])
-	silent := e.input.condition(pcm, e.in[shortLen:shortLen+n], scale)
+	silent := e.input.condition(pcm, e.filter.next(n), scale)
+	next := e.filter.choose(n, e.payload < 35)
+	if silent {
+		next = comb{period: minPeriod}
+	}
+	e.filter.run(e.in[shortLen:], n, next)
 
 	e.rc.reset(e.payload)
 	if silent {
 		e.encodeSilence()
 	} else {
-		e.encodeFrame(n)
+		e.encodeFrame(n, next)
 	}
 	if !e.rc.finish() {
 		// The budgets are kept so that this cannot be; it would be our bug.
@@ -150,15 +156,13 @@ func (e *Encoder) encodeSilence() {
 	e.runs = 0
 }
 
-func (e *Encoder) encodeFrame(n int) {
+func (e *Encoder) encodeFrame(n int, next comb) {
 	rc, lm := &e.rc, e.lm
 	budget := e.payload * 8
 	rc.bit(false, 15) // not silent
-	if rc.tell()+16 <= budget {
-		rc.bit(false, 1) // no pitch filter
-	}
+	next.write(rc)
 
-	transient := false // until there is an analysis
+	transient := attack(e.in[:n+shortLen]) > tune[0]
 	var amp, logE [numBands]float32
 	if transient {
 		blocks := 1 << lm
