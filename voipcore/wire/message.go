@@ -174,6 +174,12 @@ func (t Type) reply() bool {
 	return false
 }
 
+// Reply reports whether messages of type t answer another, and so hold the
+// caller's pid; requests hold the callee's.
+func (t Type) Reply() bool {
+	return t.reply() || t == CallParametersReply
+}
+
 var typeNames = map[Type]string{
 	CallInitiate:        "MSG_VOIP_CALL_INITIATE",
 	CallInitiateReply:   "MSG_VOIP_CALL_INITIATE_REPLY",
