@@ -54,11 +54,33 @@ type Record struct {
 // under the blinded key: nonce 24, then XChaCha20-Poly1305 with the blinded key
 // as associated data, under a key derived from pid and blinded key by HKDF.
 func (r *Record) Seal(id pid.ID, d pid.Day) ([]byte, error) {
+	var nonce [chacha20poly1305.NonceSizeX]byte
+	rand.Read(nonce[:])
+	return r.seal(id, d, &nonce)
+}
+
+// seal is Seal with a given nonce, for test vectors.
+func (r *Record) seal(id pid.ID, d pid.Day, nonce *[chacha20poly1305.NonceSizeX]byte) ([]byte, error) {
+	p, err := r.plain()
+	if err != nil {
+		return nil, err
+	}
+	blinded, key, err := recordKey(id, d)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := chacha20poly1305.NewX(key)
+	if err != nil {
+		return nil, fmt.Errorf("wire: record: %w", err)
+	}
+	return aead.Seal(append(make([]byte, 0, RecordSize), nonce[:]...), nonce[:], p, blinded[:]), nil
+}
+
+// plain returns r as it is before sealing.
+func (r *Record) plain() ([]byte, error) {
 	if n := len(r.ExchangePoints); n < 1 || n > MaxExchangePoints || r.ValidUntil < 0 {
 		return nil, fmt.Errorf("wire: record: %w", ErrValue)
 	}
-	b := make([]byte, chacha20poly1305.NonceSizeX, RecordSize)
-	rand.Read(b)
 	p := append(make([]byte, 0, recordPlain), recordVersion, byte(len(r.ExchangePoints)), 0, 0)
 	p = binary.BigEndian.AppendUint64(p, uint64(r.ValidUntil))
 	p = append(p, r.ServerKey[:]...)
@@ -71,17 +93,7 @@ func (r *Record) Seal(id pid.ID, d pid.Day) ([]byte, error) {
 			return nil, err
 		}
 	}
-	p = append(p, make([]byte, recordPlain-len(p))...)
-
-	blinded, key, err := recordKey(id, d)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := chacha20poly1305.NewX(key)
-	if err != nil {
-		return nil, fmt.Errorf("wire: record: %w", err)
-	}
-	return aead.Seal(b, b, p, blinded[:]), nil
+	return append(p, make([]byte, recordPlain-len(p))...), nil
 }
 
 // OpenRecord decrypts and decodes what Seal made.

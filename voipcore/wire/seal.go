@@ -184,10 +184,14 @@ func NewFrameSealer(key *[KeySize]byte, callee pid.ID) *FrameSealer {
 }
 
 // Seal writes header and payload to f, sealed. h.Length is set to the length
-// of payload, which is at most PayloadSize.
+// of payload, which is at most PayloadSize; h.Type and h.Flags must be such as
+// an opener takes. On error f holds nothing of payload.
 func (fs *FrameSealer) Seal(f *Frame, h FrameHeader, payload []byte) error {
 	if len(payload) > PayloadSize {
 		return fmt.Errorf("wire: frame of %d bytes: %w", len(payload), ErrSize)
+	}
+	if h.Type != FrameAudio || h.Flags != 0 {
+		return fmt.Errorf("wire: frame of type %d, flags %x: %w", h.Type, h.Flags, ErrValue)
 	}
 	p := f[counterSize : counterSize+framePlain]
 	p[0], p[1] = byte(h.Type), h.Flags
@@ -196,6 +200,7 @@ func (fs *FrameSealer) Seal(f *Frame, h FrameHeader, payload []byte) error {
 	clear(p[frameHeader+copy(p[frameHeader:], payload):])
 	c, err := fs.s.seal(p, fs.ad[:])
 	if err != nil {
+		clear(f[:])
 		return err
 	}
 	binary.BigEndian.PutUint32(f[:], uint32(c))
