@@ -77,6 +77,8 @@ func laid(parts ...any) []byte {
 			b = append(b, make([]byte, p)...)
 		case []byte:
 			b = append(b, p...)
+		default:
+			panic(fmt.Sprintf("cannot lay out a %T", p))
 		}
 	}
 	return b
