@@ -1,0 +1,59 @@
+package voipcore
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"hushbell/voipcore/kx"
+	"hushbell/voipcore/pid"
+	"hushbell/voipcore/wire"
+)
+
+// buildTries is how many paths are tried for one tunnel: a path fails as a
+// whole when any relay in it does.
+const buildTries = 3
+
+// build draws a path from the cache of relays and has finish build a tunnel
+// over it. When a relay of the path fails, that is noted, so that the next
+// path is another one.
+func (c *Core) build(ctx context.Context, draw func() ([]kx.Relay, error),
+	finish func(context.Context, []kx.Relay) (*kx.Tunnel, error)) (*kx.Tunnel, error) {
+	var errs []error
+	for range buildTries {
+		path, err := draw()
+		if err != nil {
+			return nil, errors.Join(append(errs, err)...)
+		}
+		t, err := finish(ctx, path)
+		if err == nil {
+			for _, r := range path {
+				c.relays.Worked(r.Key)
+			}
+			return t, nil
+		}
+		errs = append(errs, err)
+		var hop *kx.HopError
+		if !errors.As(err, &hop) || ctx.Err() != nil {
+			break // not a relay on the way, but what its end said
+		}
+		c.relays.Failed(hop.Key)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// pathTo draws paths that end at last, or at a random relay if its key is zero.
+func (c *Core) pathTo(last kx.Relay, avoid ...pid.ID) func() ([]kx.Relay, error) {
+	return func() ([]kx.Relay, error) { return c.relays.Path(c.cfg.Hops, last, avoid...) }
+}
+
+// endOf returns the key of a tunnel's last relay.
+func endOf(t *kx.Tunnel) pid.ID {
+	p := t.Path()
+	return p[len(p)-1].Key
+}
+
+// relayAt is an exchange point as the end of a path.
+func relayAt(x *wire.ExchangePoint) kx.Relay {
+	return kx.Relay{Key: x.Relay, Addrs: []netip.AddrPort{x.Addr}}
+}

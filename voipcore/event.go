@@ -1,0 +1,89 @@
+package voipcore
+
+import (
+	"fmt"
+	"time"
+
+	"hushbell/voipcore/call"
+	"hushbell/voipcore/pid"
+	"hushbell/voipcore/voice"
+)
+
+// An EventKind says what happened.
+type EventKind uint8
+
+// What a Core tells. The last ones, from Declined on, are the end of a call:
+// nothing more is told of it.
+const (
+	Reachability EventKind = iota // all our pids can be called, or not: Online
+	RingingFar                    // the far box rings
+	RingingHere                   // somebody calls: ring until StopRinging
+	StopRinging                   //
+	Waiting                       // the far line is busy, we wait for it
+	WaitingHere                   // somebody waits for our line
+	Answered                      // talk: Speak and Listen carry sound
+
+	Declined    // the far end does not take the call
+	Busy        // the far line is busy, and there is no place to wait
+	NoAnswer    // nobody answered
+	Unreachable // no way to it: Err says why
+	Ended       // somebody hung up
+	Missed      // somebody called and went away unanswered
+	Lost        // the connection broke
+	numEventKinds
+)
+
+var eventNames = [numEventKinds]string{"reachability", "ringing-far", "ringing-here", "stop-ringing", "waiting",
+	"waiting-here", "answered", "declined", "busy", "no-answer", "unreachable", "ended", "missed", "lost"}
+
+// String returns the kind as one word, as status and logs show it.
+func (k EventKind) String() string {
+	if k < numEventKinds {
+		return eventNames[k]
+	}
+	return fmt.Sprintf("event %d", uint8(k))
+}
+
+// Final reports whether the event is the end of its call.
+func (k EventKind) Final() bool { return k >= Declined && k < numEventKinds }
+
+// An Event is something that the owner of a Core is told.
+type Event struct {
+	Kind     EventKind
+	Call     call.ID // 0 for Reachability
+	Own      pid.ID  // which of our pids is in the call
+	Peer     pid.ID
+	Outgoing bool
+	Online   bool   // Reachability
+	Report   Report // Answered, and the end of a call that was answered
+	Err      error  // Unreachable and Lost: why; matches ErrNotFound and ErrOffline
+}
+
+// A Report says how a call went. Durations of steps that were not taken, as on
+// the callee's side, are zero.
+type Report struct {
+	Lookup      time.Duration // of the record
+	Tunnel      time.Duration // to the exchange point, with the splice
+	Setup       time.Duration // from Call to answered
+	Hops        int           // of our tunnel
+	KeyExchange string        // of the end-to-end session
+	Sent        uint64        // voice frames
+	Voice       voice.Counters
+}
+
+// kinds maps what a call says to what we tell.
+var kinds = map[call.Do]EventKind{
+	call.TellRingingFar:  RingingFar,
+	call.TellRingingHere: RingingHere,
+	call.StopRinging:     StopRinging,
+	call.TellWaiting:     Waiting,
+	call.TellWaitingHere: WaitingHere,
+	call.TellAnswered:    Answered,
+	call.TellDeclined:    Declined,
+	call.TellBusy:        Busy,
+	call.TellNoAnswer:    NoAnswer,
+	call.TellUnreachable: Unreachable,
+	call.TellEnded:       Ended,
+	call.TellMissed:      Missed,
+	call.TellLost:        Lost,
+}

@@ -1,0 +1,429 @@
+package voipcore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hushbell/voipcore/call"
+	"hushbell/voipcore/kx"
+	"hushbell/voipcore/pid"
+	"hushbell/voipcore/session"
+	"hushbell/voipcore/wire"
+)
+
+// A leg carries out what a call.Call decides. Everything in it belongs to the
+// switchboard's goroutine; what waits (lookup, tunnels, the session's reading
+// and writing) runs beside it and posts what came of it.
+type leg struct {
+	board    *switchboard
+	id       call.ID
+	call     call.Call
+	own      *pid.Key
+	peer     pid.ID
+	outgoing bool
+
+	began  time.Time
+	report Report
+	err    error // why it could not be reached
+
+	giveUp  context.CancelFunc // ends a Reach under way
+	tunnel  *kx.Tunnel
+	session *session.Session
+	out     chan wire.Message // to the writer; closed by close
+	closed  bool
+	timer   *time.Timer
+	timers  int // counts up, so that a stopped timer's firing is known
+	talk    *talk
+}
+
+// outLen is how many messages may wait to be sent. A call has one or two under
+// way; more means that the far end does not read, and the session is lost.
+const outLen = 8
+
+// feed lets an event happen to the call.
+func (l *leg) feed(e call.Event) {
+	b, was := l.board, l.call.State
+	var do []call.Action
+	l.call, do = l.call.Step(e)
+	if was != l.call.State {
+		b.core.log.Debug("call", "call", l.id, "event", e.Kind, "state", l.call.State)
+	}
+	for _, a := range do {
+		l.act(a)
+	}
+	if was.Alive() && !l.call.State.Alive() {
+		var allow call.ID
+		if b.line, allow = b.line.Gone(l.id); allow != 0 {
+			b.soon(allow, call.Allow)
+		}
+	}
+	if l.call.State == call.Over && b.legs[l.id] == l {
+		delete(b.legs, l.id)
+		l.stopTimer()
+		b.checkEmpty()
+	}
+}
+
+// soon feeds an event to a call once the present one is done with.
+func (b *switchboard) soon(id call.ID, k call.Kind) {
+	b.later = append(b.later, func() {
+		if l := b.legs[id]; l != nil {
+			l.feed(call.Event{Kind: k})
+		}
+	})
+}
+
+// sends maps an action to the message that it sends.
+var sends = map[call.Do]wire.Message{
+	call.SendInitiate:        {Type: wire.CallInitiate},
+	call.SendInitiateOK:      {Type: wire.CallInitiateReply, OK: true},
+	call.SendInitiateNo:      {Type: wire.CallInitiateReply},
+	call.SendBusy:            {Type: wire.CallBusy},
+	call.SendBusyYes:         {Type: wire.CallBusyReply, OK: true},
+	call.SendBusyNo:          {Type: wire.CallBusyReply},
+	call.SendWaiting:         {Type: wire.CallWaiting},
+	call.SendWaitingOK:       {Type: wire.CallWaitingReply, OK: true},
+	call.SendWaitingNo:       {Type: wire.CallWaitingReply},
+	call.SendParameters:      {Type: wire.CallParameters},
+	call.SendParametersReply: {Type: wire.CallParametersReply},
+	call.SendTerminate:       {Type: wire.CallTerminate},
+	call.SendTerminateReply:  {Type: wire.CallTerminateReply, OK: true},
+}
+
+// act carries out one action.
+func (l *leg) act(a call.Action) {
+	b, c := l.board, l.board.core
+	if m, ok := sends[a.Do]; ok {
+		m.NoT, m.TTW, m.Params = a.NoT, a.TTW, wireParams(a.Params)
+		l.send(m)
+		return
+	}
+	if kind, ok := kinds[a.Do]; ok {
+		l.tell(kind)
+		return
+	}
+	var verdict call.Kind
+	switch a.Do {
+	case call.Reach:
+		l.reach()
+	case call.Close:
+		l.close()
+	case call.Drop:
+		l.drop()
+	case call.AskPolicy:
+		welcome := c.cfg.Welcome(l.peer)
+		if welcome == Decline {
+			b.soon(l.id, call.Refuse)
+			return
+		}
+		var yield call.ID
+		b.line.Self = l.own.ID()
+		b.line, verdict, yield = b.line.Initiate(l.id, l.peer)
+		b.soon(l.id, verdict)
+		if yield != 0 {
+			b.soon(yield, call.Yield)
+		}
+		if yield != 0 || welcome == Admit {
+			b.soon(l.id, call.Answer)
+		}
+	case call.AskLine:
+		b.line, verdict = b.line.Ask(l.id, l.peer)
+		b.soon(l.id, verdict)
+	case call.AskQueue:
+		b.line, verdict = b.line.Queue(l.id, l.peer)
+		b.soon(l.id, verdict)
+	case call.StartTimer:
+		l.startTimer(a.For)
+	case call.StopTimer:
+		l.stopTimer()
+	case call.StartVoice:
+		l.startVoice(a.Params)
+	case call.StopVoice:
+		l.stopVoice()
+	case call.SendHeartBeat, call.SendHeartBeatReply:
+		// The session has its own heartbeats, the first one included.
+	}
+}
+
+func wireParams(p call.Params) wire.Parameters {
+	return wire.Parameters{Codec: p.Codec, FrameMS: p.FrameMs, Kbits: p.Kbps, Redundancy: p.Redundancy}
+}
+
+func callParams(p wire.Parameters) call.Params {
+	return call.Params{Codec: p.Codec, FrameMs: p.FrameMS, Kbps: p.Kbits, Redundancy: p.Redundancy}
+}
+
+// tell tells the owner what the call says.
+func (l *leg) tell(k EventKind) {
+	b := l.board
+	if k == Answered {
+		b.line = b.line.Talking(l.id)
+		l.report.Setup = time.Since(l.began)
+	}
+	if l.talk != nil {
+		l.report.Sent, l.report.Voice = l.talk.sent.Load(), l.talk.receiver.Counters()
+	}
+	e := Event{Kind: k, Call: l.id, Own: l.own.ID(), Peer: l.peer, Outgoing: l.outgoing, Report: l.report}
+	if k == Unreachable || k == Lost {
+		e.Err = l.err
+	}
+	b.core.cfg.Notify(e)
+}
+
+func (l *leg) startTimer(d time.Duration) {
+	l.timers++
+	n := l.timers
+	l.timer = time.AfterFunc(d, func() {
+		l.board.post(func() {
+			if l.timers == n {
+				l.feed(call.Event{Kind: call.TimeUp})
+			}
+		})
+	})
+}
+
+func (l *leg) stopTimer() {
+	l.timers++
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}
+
+// A reached is what a Reach comes to.
+type reached struct {
+	tunnel  *kx.Tunnel
+	session *session.Session
+	report  Report
+	err     error
+}
+
+// reach looks the callee up and opens a session to it.
+func (l *leg) reach() {
+	c := l.board.core
+	ctx, cancel := context.WithCancel(c.ctx)
+	l.giveUp = cancel
+	c.wg.Go(func() {
+		defer cancel()
+		r := c.reach(ctx, l.own, l.peer)
+		posted := l.board.do(func() {
+			if l.call.State != call.Reaching {
+				r.drop()
+				return
+			}
+			l.report, l.err = r.report, r.err
+			if r.err != nil {
+				l.feed(call.Event{Kind: call.Unreached})
+				return
+			}
+			l.setSession(r.tunnel, r.session)
+			l.feed(call.Event{Kind: call.Reached})
+			l.feed(call.Event{Kind: call.GotHeartBeatOK})
+		})
+		if posted != nil {
+			r.drop()
+		}
+	})
+}
+
+func (r *reached) drop() {
+	if r.session != nil {
+		r.session.Close()
+	}
+	if r.tunnel != nil {
+		r.tunnel.Close()
+	}
+}
+
+// reachTries is how often a record is looked up anew when none of its exchange
+// points leads to the callee: it may just have published another one.
+const reachTries = 2
+
+// reach finds a callee and opens a session to it.
+func (c *Core) reach(ctx context.Context, own *pid.Key, far pid.ID) (r reached) {
+	for range reachTries {
+		began := time.Now()
+		var rec *wire.Record
+		var asked []pid.ID
+		if rec, asked, r.err = c.lookup(ctx, far); r.err != nil {
+			return r
+		}
+		r.report.Lookup = time.Since(began)
+		for i := range rec.ExchangePoints {
+			if r.err = c.reachAt(ctx, &r, own, far, rec, &rec.ExchangePoints[i], asked); r.err == nil || ctx.Err() != nil {
+				return r
+			}
+			c.log.Debug("exchange point does not lead to the callee", "err", r.err)
+		}
+	}
+	return r
+}
+
+// reachAt joins at one exchange point and runs the end-to-end handshake.
+func (c *Core) reachAt(ctx context.Context, r *reached, own *pid.Key, far pid.ID, rec *wire.Record,
+	x *wire.ExchangePoint, asked []pid.ID) error {
+	began := time.Now()
+	t, err := c.build(ctx, c.pathTo(relayAt(x), asked...), func(ctx context.Context, path []kx.Relay) (*kx.Tunnel, error) {
+		return c.node.BuildOut(ctx, path, x.Cookie)
+	})
+	if err != nil {
+		return err
+	}
+	r.report.Tunnel = time.Since(began)
+	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+	defer cancel()
+	s, err := session.Dial(ctx, t, own, far, rec.ServerKey, session.Options{})
+	if err != nil {
+		t.Close()
+		return err
+	}
+	r.tunnel, r.session = t, s
+	r.report.Hops, r.report.KeyExchange = len(t.Path()), s.KeyExchange()
+	return nil
+}
+
+// sessionTimeout bounds the end-to-end handshake over two tunnels.
+const sessionTimeout = 10 * time.Second
+
+// incoming answers whoever has joined a tunnel of ours.
+func (c *Core) incoming(t *kx.Tunnel, s, own *pid.Key) {
+	ctx, cancel := context.WithTimeout(c.ctx, sessionTimeout)
+	defer cancel()
+	sess, err := session.Accept(ctx, t, s, own.ID(), session.Options{})
+	if err != nil {
+		c.log.Debug("nobody who knows how to call", "err", err)
+		t.Close()
+		return
+	}
+	err = c.board.do(func() {
+		c.board.last++
+		l := c.board.newLeg(own, sess.Far(), false)
+		l.report.Hops, l.report.KeyExchange = len(t.Path()), sess.KeyExchange()
+		l.setSession(t, sess)
+		l.feed(call.Event{Kind: call.Arrived})
+		l.feed(call.Event{Kind: call.GotHeartBeat})
+	})
+	if err != nil {
+		sess.Close()
+		t.Close()
+	}
+}
+
+// setSession starts reading and writing the session.
+func (l *leg) setSession(t *kx.Tunnel, s *session.Session) {
+	l.tunnel, l.session, l.out = t, s, make(chan wire.Message, outLen)
+	c := l.board.core
+	c.wg.Go(func() { l.read(s) })
+	c.wg.Go(func() { l.write(s, t, l.out) })
+}
+
+// read posts what the far end says until the session ends.
+func (l *leg) read(s *session.Session) {
+	for {
+		m, err := s.Receive()
+		e := call.Event{Kind: call.Lost}
+		switch {
+		case err == nil:
+			e = eventOf(m)
+		case errors.Is(err, session.ErrProtocol):
+			e.Kind = call.Malformed
+		}
+		l.board.post(func() {
+			if err != nil {
+				l.err = err
+			}
+			l.feed(e)
+		})
+		if err != nil {
+			return
+		}
+	}
+}
+
+// eventOf is what a message means to a call.
+func eventOf(m wire.Message) call.Event {
+	yes := func(yes, no call.Kind) call.Event {
+		if m.OK {
+			return call.Event{Kind: yes}
+		}
+		return call.Event{Kind: no}
+	}
+	switch m.Type {
+	case wire.CallInitiate:
+		return call.Event{Kind: call.GotInitiate, NoT: m.NoT}
+	case wire.CallInitiateReply:
+		return yes(call.GotInitiateOK, call.GotInitiateNo)
+	case wire.CallBusy:
+		return call.Event{Kind: call.GotBusy}
+	case wire.CallBusyReply:
+		return yes(call.GotBusyYes, call.GotBusyNo)
+	case wire.CallWaiting:
+		return call.Event{Kind: call.GotWaiting}
+	case wire.CallWaitingReply:
+		e := yes(call.GotWaitingOK, call.GotWaitingNo)
+		if m.OK {
+			e.TTW = m.TTW
+		}
+		return e
+	case wire.CallParameters:
+		return call.Event{Kind: call.GotParameters, Params: callParams(m.Params)}
+	case wire.CallParametersReply:
+		return call.Event{Kind: call.GotParametersReply, Params: callParams(m.Params)}
+	case wire.CallTerminate:
+		return call.Event{Kind: call.GotTerminate}
+	case wire.CallTerminateReply:
+		return call.Event{Kind: call.GotTerminateReply}
+	}
+	return call.Event{Kind: call.Malformed} // resuming a call, which nothing of ours does
+}
+
+// write sends what the call says, and closes the session behind the last of it.
+func (l *leg) write(s *session.Session, t *kx.Tunnel, out <-chan wire.Message) {
+	for m := range out {
+		if err := s.Send(m); err != nil {
+			err = fmt.Errorf("voipcore: %w", err)
+			l.board.post(func() {
+				l.err = err
+				l.feed(call.Event{Kind: call.Lost})
+			})
+			break
+		}
+	}
+	for range out { // what comes now is not sent any more
+	}
+	s.Close()
+	t.Close()
+}
+
+// send queues a message.
+func (l *leg) send(m wire.Message) {
+	if l.closed || l.out == nil {
+		return
+	}
+	select {
+	case l.out <- m:
+	default:
+		l.board.soon(l.id, call.Lost)
+	}
+}
+
+// close ends the session when what was sent is out, and a Reach under way.
+func (l *leg) close() {
+	if l.giveUp != nil {
+		l.giveUp()
+	}
+	if !l.closed && l.out != nil {
+		close(l.out)
+	}
+	l.closed = true
+}
+
+// drop ends the session at once.
+func (l *leg) drop() {
+	l.close()
+	l.stopVoice()
+	if l.tunnel != nil {
+		l.tunnel.Close()
+	}
+}

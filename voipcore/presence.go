@@ -1,0 +1,334 @@
+package voipcore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"hushbell/voipcore/dht"
+	"hushbell/voipcore/kx"
+	"hushbell/voipcore/pid"
+	"hushbell/voipcore/wire"
+)
+
+const (
+	pointsEach    = 2                // exchange points in a record
+	sparesEach    = 2                // tunnels that wait at each: BUSY needs one beside a call
+	recordValid   = 2 * time.Hour    // as long as the DHT keeps it
+	republish     = 30 * time.Minute // BEP 44 asks for an hour at most; nodes come and go
+	rotateAtLeast = 4 * time.Hour    // and up to twice that: new exchange points, make before break
+	retryAtLeast  = time.Second      // after a failure, doubled up to retryAtMost, with jitter
+	retryAtMost   = 15 * time.Second
+	pointLost     = time.Minute // an exchange point out of reach for so long is given up
+)
+
+// A presence keeps one pid of ours reachable: exchange points with tunnels
+// that wait there, and the record that names them. It owns the goroutine run
+// and those of its registrations; all end when ctx is done.
+type presence struct {
+	core *Core
+	key  *pid.Key
+	wg   sync.WaitGroup
+
+	mu        sync.Mutex // guards what follows
+	published time.Time  // when the last record was put and confirmed; zero before
+}
+
+// A registration is a set of exchange points with the record that names them.
+// It is never changed: when a point is lost, or it has served its time, a new
+// registration is made before the old one ends.
+type registration struct {
+	p      *presence
+	s      *pid.Key // S: the one-time server key
+	points []*point
+	lost   chan struct{} // closed when a point was out of reach for too long
+	once   sync.Once
+	ctx    context.Context
+	end    context.CancelFunc
+}
+
+// A point is one exchange point of a registration.
+type point struct {
+	relay  kx.Relay
+	secret [32]byte
+
+	mu      sync.Mutex
+	waiting int       // tunnels registered there
+	since   time.Time // since when there is none; zero while there is one
+}
+
+// run keeps the pid reachable until ctx is done.
+func (p *presence) run(ctx context.Context) {
+	defer p.wg.Wait()
+	retry := newBackoff()
+	var old *registration
+	for ctx.Err() == nil {
+		r, err := p.register(ctx)
+		if err != nil {
+			p.core.log.Debug("no exchange point", "err", err)
+			retry.wait(ctx)
+			continue
+		}
+		if err := p.publish(ctx, r); err != nil {
+			r.end()
+			retry.wait(ctx)
+			continue
+		}
+		retry.reset()
+		if old != nil {
+			// It serves until its last record has expired.
+			end := old.end
+			timer := time.AfterFunc(recordValid, end)
+			context.AfterFunc(ctx, func() { timer.Stop(); end() })
+		}
+		old = r
+		p.keep(ctx, r)
+	}
+}
+
+// keep republishes r until a point is lost or it has served its time.
+func (p *presence) keep(ctx context.Context, r *registration) {
+	rotate := time.NewTimer(rotateAtLeast + rand.N(rotateAtLeast))
+	defer rotate.Stop()
+	for {
+		again := republish - rand.N(republish/10)
+		if left := untilNextDay(p.core.clock.Now()); left < again {
+			again = left + rand.N(time.Minute) // a new day is a new key in the DHT
+		}
+		next := time.NewTimer(again)
+		select {
+		case <-ctx.Done():
+		case <-rotate.C:
+		case <-r.lost:
+		case <-next.C:
+			if err := p.publish(ctx, r); err == nil {
+				continue
+			}
+		}
+		next.Stop()
+		return
+	}
+}
+
+func untilNextDay(now time.Time) time.Duration {
+	return now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now)
+}
+
+// register chooses exchange points and registers at them. It returns when the
+// first of them has a tunnel waiting.
+func (p *presence) register(ctx context.Context) (*registration, error) {
+	r := &registration{p: p, s: pid.NewKey(), lost: make(chan struct{})}
+	r.ctx, r.end = context.WithCancel(ctx)
+	var taken []pid.ID
+	for range pointsEach {
+		path, err := p.core.relays.Path(p.core.cfg.Hops, kx.Relay{}, taken...)
+		if err != nil {
+			r.end()
+			return nil, err
+		}
+		x := path[len(path)-1]
+		if len(taken) > 0 && x.Key == taken[0] {
+			break // too few relays for two
+		}
+		taken = append(taken, x.Key)
+		r.points = append(r.points, &point{relay: x, secret: kx.NewSecret(), since: time.Now()})
+	}
+	ready := make(chan *point, len(r.points)*sparesEach)
+	for _, pt := range r.points {
+		for range sparesEach {
+			p.wg.Go(func() { r.serve(pt, ready) })
+		}
+	}
+	// All points before the record, so that it names only what is there; but
+	// one that hangs must not keep the other from being published.
+	settle := time.NewTimer(pointLost)
+	defer settle.Stop()
+	for there := map[*point]bool{}; len(there) < len(r.points); {
+		select {
+		case pt := <-ready:
+			there[pt] = true
+		case <-ctx.Done():
+			r.end()
+			return nil, ctx.Err()
+		case <-r.lost:
+			r.end()
+			return nil, errors.New("voipcore: exchange points are out of reach")
+		case <-settle.C:
+			if len(there) > 0 {
+				return r, nil
+			}
+		}
+	}
+	return r, nil
+}
+
+// serve keeps one tunnel waiting at the point, until the registration ends. A
+// tunnel that a caller has joined is handed over and the next one built.
+func (r *registration) serve(pt *point, ready chan<- *point) {
+	c, retry, first := r.p.core, newBackoff(), true
+	for r.ctx.Err() == nil {
+		t, err := c.build(r.ctx, c.pathTo(pt.relay), func(ctx context.Context, path []kx.Relay) (*kx.Tunnel, error) {
+			return c.node.BuildIn(ctx, path, pt.secret)
+		})
+		if err != nil {
+			c.log.Debug("cannot register at the exchange point", "err", err)
+			r.checkLost(pt)
+			retry.wait(r.ctx)
+			continue
+		}
+		pt.add(1)
+		if first {
+			first = false
+			ready <- pt // it has room for all
+		}
+		retry.reset()
+		err = t.Ready(r.ctx)
+		pt.add(-1)
+		if err != nil {
+			t.Close()
+			retry.wait(r.ctx)
+			continue
+		}
+		c.wg.Go(func() { c.incoming(t, r.s, r.p.key) }) // a call outlives the registration
+	}
+}
+
+func (pt *point) add(n int) {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	if pt.waiting += n; pt.waiting > 0 {
+		pt.since = time.Time{}
+	} else {
+		pt.since = time.Now()
+	}
+}
+
+// checkLost gives the registration up when a point is out of reach for long.
+func (r *registration) checkLost(pt *point) {
+	pt.mu.Lock()
+	lost := !pt.since.IsZero() && time.Since(pt.since) > pointLost
+	pt.mu.Unlock()
+	if lost {
+		r.once.Do(func() { close(r.lost) })
+	}
+}
+
+// record is what callers need to know of the registration.
+func (r *registration) record(now time.Time) *wire.Record {
+	rec := &wire.Record{ServerKey: r.s.ID(), ValidUntil: now.Add(recordValid).Unix()}
+	for _, pt := range r.points {
+		rec.ExchangePoints = append(rec.ExchangePoints, wire.ExchangePoint{
+			Relay: pt.relay.Key, Cookie: kx.Cookie(&pt.secret), Addr: pt.relay.Addrs[0],
+		})
+	}
+	return rec
+}
+
+// publish puts the record into the DHT through a tunnel and gets it back
+// through another, so that a relay that only says so is found out.
+func (p *presence) publish(ctx context.Context, r *registration) error {
+	var errs []error
+	refused := int64(0)
+	for range buildTries {
+		err := p.publishOnce(ctx, r, &refused)
+		if err == nil {
+			p.setPublished(time.Now())
+			return nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if ctx.Err() == nil {
+		p.core.log.Debug("cannot publish the record", "err", errors.Join(errs...))
+		p.setPublished(time.Time{})
+	}
+	return errors.Join(errs...)
+}
+
+// setPublished notes whether the record is in the DHT, and tells the owner
+// when that has changed.
+func (p *presence) setPublished(t time.Time) {
+	p.mu.Lock()
+	changed := t.IsZero() != p.published.IsZero()
+	p.published = t
+	p.mu.Unlock()
+	if changed {
+		p.core.reachable(p.key.ID(), !t.IsZero())
+	}
+}
+
+func (p *presence) publishOnce(ctx context.Context, r *registration, refused *int64) error {
+	c := p.core
+	now := c.clock.Now()
+	day := pid.DayOf(now)
+	value, err := r.record(now).Seal(p.key.ID(), day)
+	if err != nil {
+		return err
+	}
+	blinded, err := p.key.ID().Blind(day)
+	if err != nil {
+		return err
+	}
+	seq, err := c.seqs.next(p.key.ID(), max(now.Unix(), *refused+1))
+	if err != nil {
+		return err
+	}
+	item := wire.Item{Key: blinded, Seq: seq, Value: value}
+	item.Sig = p.key.SignBlinded(day, dht.SignedBytes(seq, value))
+
+	putter, err := c.build(ctx, c.pathTo(kx.Relay{}), c.node.Build)
+	if err != nil {
+		return err
+	}
+	defer putter.Close()
+	switch _, err := putter.Put(ctx, item); {
+	case errors.Is(err, kx.ErrStale):
+		// Our state was lost, or our clock was ahead once: go past what is there.
+		if there, err := putter.Get(ctx, blinded); err == nil && there.Seq < seq+maxSeqJump {
+			*refused = there.Seq
+		}
+		return err
+	case err != nil:
+		return err
+	}
+	checker, err := c.build(ctx, c.pathTo(kx.Relay{}, endOf(putter)), c.node.Build)
+	if err != nil {
+		return err
+	}
+	defer checker.Close()
+	_, got, err := c.getRecord(ctx, checker, p.key.ID(), day)
+	if err != nil {
+		return fmt.Errorf("voipcore: the record put cannot be found: %w", err)
+	}
+	if got < seq {
+		return fmt.Errorf("voipcore: an older record is found in place of the one put")
+	}
+	return nil
+}
+
+// maxSeqJump is how far seq may go past our own idea of it, in seconds: else a
+// relay that lies could drive it to its end.
+const maxSeqJump = 400 * 24 * 3600
+
+// A backoff is the pause after failures.
+type backoff struct{ next time.Duration }
+
+func newBackoff() *backoff { return &backoff{retryAtLeast} }
+
+func (b *backoff) reset() { b.next = retryAtLeast }
+
+// wait waits for a random time around the present pause, and doubles it.
+func (b *backoff) wait(ctx context.Context) {
+	t := time.NewTimer(b.next/2 + rand.N(b.next))
+	defer t.Stop()
+	b.next = min(2*b.next, retryAtMost)
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,339 @@
+// Package voipcore is the voice protocol as one thing to open, to call and be
+// called with, and to close. It joins the packages below it by the words of the
+// seed: a node in the network of relays (kx, dht), a presence for each pid of
+// ours (exchange points, and the record that names them), and calls.
+//
+// It does not know buttons, sound cards or contacts: whoever opens it says who
+// is welcome, is told what happens, and carries sound in and out.
+//
+//	Open -> discover relays -> exchange points, record (presence.go)
+//	Call -> lookup (lookup.go) -> tunnel -> session -> call.Call (switchboard.go)
+package voipcore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hushbell/voipcore/call"
+	"hushbell/voipcore/clock"
+	"hushbell/voipcore/dht"
+	"hushbell/voipcore/kx"
+	"hushbell/voipcore/pid"
+	"hushbell/voipcore/voice"
+	"hushbell/voipcore/wire"
+)
+
+// A Network opens what a Core needs of the world: sockets, or simnet.
+type Network interface {
+	Listen(at netip.AddrPort) (net.Listener, error)
+	ListenUDP(at netip.AddrPort) (kx.PacketConn, error)
+	Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+}
+
+// A Config says what a Core is. A relay needs RelayKey and Listen, a box Keys;
+// one Core can be both.
+type Config struct {
+	// State is the folder for what survives restarts: the cache of relays, the
+	// DHT's table, sequence numbers. "" keeps all in memory.
+	State string
+
+	// Bootstrap are addresses of relays to begin with at a first start.
+	Bootstrap []netip.AddrPort
+
+	// Keys are the pids of ours that others can call. Each makes known where
+	// it can be reached, and answers for itself.
+	Keys []*pid.Key
+
+	// Hops of each tunnel, 1 to 3; 0 is 3. Fewer than 3 gives up anonymity.
+	Hops int
+
+	// Listen is the address of the sockets. The zero value is any port of
+	// all addresses, for UDP only; a relay needs one.
+	Listen netip.AddrPort
+
+	// RelayKey makes the Core a relay for others. Advertise are the addresses
+	// under which they reach it; none means Listen, if that is one address.
+	RelayKey  *pid.Key
+	Advertise []netip.AddrPort
+	Limits    kx.Limits
+
+	// TestNetwork is for swarms on one machine or in a private range: see
+	// kx.Config.
+	TestNetwork bool
+
+	// Welcome says what to do with a call from a pid; nil refuses all. Notify
+	// is told what happens. Both are called on one goroutine of the Core and
+	// must not block or call its methods.
+	Welcome func(from pid.ID) Welcome
+	Notify  func(Event)
+
+	// NewEncoder makes the voice encoder of a call: packets of so many bytes
+	// for 20 ms of 48 kHz mono. Needed to talk.
+	NewEncoder func(packetBytes int) (voice.Encoder, error)
+
+	Rules   call.Rules       // times and tries of calls
+	Network Network          // nil is the machine's own sockets
+	Wall    func() time.Time // the system clock; nil is time.Now
+	Build   time.Time        // when the program was built: the time is later than this
+	Log     *slog.Logger     // nil discards
+}
+
+// A Welcome says what becomes of a call that comes in.
+type Welcome uint8
+
+// The ways to receive a caller.
+const (
+	Decline Welcome = iota // refuse: the caller hears "declined"
+	Ring                   // until somebody answers
+	Admit                  // answer by itself
+)
+
+// A Core is a node of the network with its pids and calls. Its methods are
+// safe for concurrent use.
+//
+// It owns the goroutine stayOnline, one presence for each key, one for the
+// switchboard, and those of its calls. All end before Close returns.
+type Core struct {
+	cfg    Config
+	log    *slog.Logger
+	clock  *clock.Clock
+	relays *kx.Directory
+	node   *kx.Node
+	dht    *dht.Node
+	seqs   *seqs
+	board  *switchboard
+	talk   atomic.Pointer[talk] // the call that has the sound; nil for none
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex // guards what follows
+	presences map[pid.ID]bool
+	online    bool
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// ErrClosed means that the Core is closed.
+var ErrClosed = errors.New("voipcore: closed")
+
+// Open starts a Core. It returns as soon as the sockets are open: that it is
+// reachable is told by an Event.
+func Open(cfg Config) (*Core, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	c := &Core{cfg: cfg, log: cfg.Log, presences: map[pid.ID]bool{}}
+	var err error
+	if c.relays, err = kx.OpenDirectory(cfg.file("relays"), cfg.TestNetwork); err != nil {
+		return nil, err
+	}
+	if c.seqs, err = openSeqs(cfg.file("published")); err != nil {
+		return nil, err
+	}
+	c.clock = clock.New(clock.Config{
+		Build: cfg.Build, LastWrite: lastWrite(cfg.file("relays")), TestNetworks: cfg.TestNetwork, Wall: cfg.Wall,
+	})
+	if err := c.openNode(); err != nil {
+		return nil, err
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.board = newSwitchboard(c)
+	c.wg.Go(func() { c.board.run(c.ctx) })
+	c.wg.Go(c.stayOnline)
+	return c, nil
+}
+
+// fill checks the configuration and fills in what is left out.
+func (cfg *Config) fill() error {
+	if cfg.Hops == 0 {
+		cfg.Hops = wire.MaxLayers
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Network == nil {
+		cfg.Network = sockets{}
+	}
+	if cfg.Notify == nil {
+		cfg.Notify = func(Event) {}
+	}
+	if cfg.Welcome == nil {
+		cfg.Welcome = func(pid.ID) Welcome { return Decline }
+	}
+	if !cfg.Listen.IsValid() {
+		cfg.Listen = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
+	}
+	var errs []error
+	if cfg.Hops < 1 || cfg.Hops > wire.MaxLayers {
+		errs = append(errs, fmt.Errorf("voipcore: %d hops: 1 to %d are possible", cfg.Hops, wire.MaxLayers))
+	}
+	if cfg.RelayKey != nil {
+		if len(cfg.Advertise) == 0 && !cfg.Listen.Addr().IsUnspecified() {
+			cfg.Advertise = []netip.AddrPort{cfg.Listen}
+		}
+		if len(cfg.Advertise) == 0 {
+			errs = append(errs, errors.New("voipcore: a relay that listens on all addresses must be told which one others reach it by"))
+		}
+		if cfg.Listen.Port() == 0 {
+			errs = append(errs, errors.New("voipcore: a relay needs a fixed port"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// file returns the path of a state file, "" if there is no state folder.
+func (cfg *Config) file(name string) string {
+	if cfg.State == "" {
+		return ""
+	}
+	return filepath.Join(cfg.State, name)
+}
+
+// lastWrite returns when a state file was last written: the time is later.
+func lastWrite(file string) time.Time {
+	if fi, err := os.Stat(file); err == nil {
+		return fi.ModTime()
+	}
+	return time.Time{}
+}
+
+// openNode opens the sockets, the node and its DHT, which share the UDP port.
+func (c *Core) openNode() (err error) {
+	cfg := &c.cfg
+	packets, err := cfg.Network.ListenUDP(cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("voipcore: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			packets.Close()
+		}
+	}()
+	var listener net.Listener
+	if cfg.RelayKey != nil {
+		if listener, err = cfg.Network.Listen(cfg.Listen); err != nil {
+			return fmt.Errorf("voipcore: %w", err)
+		}
+		defer func() {
+			if err != nil {
+				listener.Close()
+			}
+		}()
+	}
+	inbox := dht.NewInbox(packets.LocalAddr(), packets.WriteToUDPAddrPort)
+	c.dht, err = dht.Open(dht.Config{
+		Conn: inbox, ReadOnly: cfg.RelayKey == nil, Bootstrap: cfg.Bootstrap,
+		StateFile: cfg.file("dht-nodes"), TestNetwork: cfg.TestNetwork, Log: c.log,
+	})
+	if err != nil {
+		return err
+	}
+	c.node, err = kx.Open(kx.Config{
+		Dial: cfg.Network.Dial, Packets: packets, Clock: c.clock,
+		Key: cfg.RelayKey, Listener: listener, Addrs: cfg.Advertise, DHT: (*lookupService)(c.dht), Limits: cfg.Limits,
+		KRPC: inbox.Deliver, TestNetwork: cfg.TestNetwork, Log: c.log,
+	})
+	if err != nil {
+		c.dht.Close()
+	}
+	return err
+}
+
+// Close hangs up, ends everything and waits. A second Close returns the same.
+func (c *Core) Close() error {
+	c.closeOnce.Do(func() {
+		c.board.hangUpAll()
+		c.cancel()
+		c.closeErr = errors.Join(c.relays.Save(), c.dht.Close(), c.node.Close())
+		c.wg.Wait()
+	})
+	return c.closeErr
+}
+
+const (
+	enoughRelays = 5 // two tunnels of 3 hops that share no more than they must
+	refreshMean  = 30 * time.Minute
+	// refreshFirst is how soon after a start more relays are learned.
+	refreshFirst = 2 * time.Minute
+)
+
+// stayOnline learns of relays, keeps the pids reachable, and goes on learning
+// at random times. It ends when the Core closes.
+func (c *Core) stayOnline() {
+	retry := newBackoff()
+	for c.relays.Len() < enoughRelays && c.ctx.Err() == nil {
+		err := c.node.Discover(c.ctx, c.relays, c.cfg.Bootstrap, c.trace)
+		if err == nil && c.relays.Len() >= c.cfg.Hops {
+			break
+		}
+		if err != nil {
+			c.log.Debug("no relays found", "err", err)
+		}
+		retry.wait(c.ctx)
+	}
+	if c.ctx.Err() != nil {
+		return
+	}
+	c.log.Info("relays are known", "relays", c.relays.Len())
+	for _, k := range c.cfg.Keys {
+		p := &presence{core: c, key: k}
+		c.wg.Go(func() { p.run(c.ctx) })
+	}
+	if len(c.cfg.Keys) == 0 {
+		return // a relay alone builds no tunnels and needs no cache
+	}
+	wait := time.NewTimer(refreshFirst/2 + rand.N(refreshFirst))
+	defer wait.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-wait.C:
+		}
+		if err := c.node.Refresh(c.ctx, c.relays, c.cfg.Hops); err != nil {
+			c.log.Debug("no relays learned", "err", err)
+		}
+		// Exponential: the next time cannot be told from the last.
+		wait.Reset(time.Duration(rand.ExpFloat64() * float64(refreshMean)))
+	}
+}
+
+// trace is our own TRACE, as KX wants it.
+func (c *Core) trace(ctx context.Context, target [32]byte) ([]wire.TraceHop, error) {
+	return (*lookupService)(c.dht).Trace(ctx, target)
+}
+
+// reachable notes that a pid of ours can be called now, or not any more.
+func (c *Core) reachable(id pid.ID, yes bool) {
+	c.mu.Lock()
+	c.presences[id] = yes
+	online := len(c.presences) > 0
+	for _, ok := range c.presences {
+		online = online && ok
+	}
+	changed := online != c.online
+	c.online = online
+	c.mu.Unlock()
+	if !changed {
+		return
+	}
+	if online {
+		c.log.Info("online: can be called")
+	} else {
+		c.log.Warn("offline: cannot be called at present, trying again")
+	}
+	c.board.post(func() { c.cfg.Notify(Event{Kind: Reachability, Online: online}) })
+}
