@@ -50,6 +50,7 @@ type Encoder struct {
 	state // what Reset forgets
 
 	pcm    [maxFrame]float32 // int16 input converted
+	tf     tfChooser
 	shaper shaper
 }
 
@@ -178,15 +179,15 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 
 	e.encodeEnergy(&logE)
 
-	var tf [numBands]int
-	e.encodeTF(&tf, 0, transient)
-	spread := spreadNormal
+	tf, sel := e.tf.choose(e.spectrum[:], lm, transient)
+	e.encodeTF(&tf, sel, transient)
+	spread := int(tune[5])
 	if rc.tell()+4 <= budget {
 		rc.symbol(spread, spreadCDF, 5)
 	}
 	var boost [numBands]int
 	left := e.encodeBoost(&boost)
-	trim := 5
+	trim := int(tune[4])
 	if rc.tellFrac()+6*oneBit <= left {
 		rc.symbol(trim, trimCDF, 7)
 	}
@@ -208,7 +209,7 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 	if antiCollapse > 0 {
 		// After some frames of short blocks noise is what the sound is like.
 		on := uint32(0)
-		if e.runs < 2 {
+		if e.runs < int(tune[3]) {
 			on = 1
 		}
 		rc.raw(on, 1)
