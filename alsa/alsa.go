@@ -17,7 +17,7 @@
 // The PCM file is opened with O_NONBLOCK and waited for by the runtime's poller
 // rather than by a thread blocked in the ioctl (measured 2026-11 on snd-aloop:
 // no frame lost either way). So Close wakes a waiting Read or Write, a card that
-// stops its interrupts is an error after two seconds, a busy card answers EBUSY
+// stops its interrupts is an error after five seconds, a busy card answers EBUSY
 // at once, and no thread is tied up. The kernel reads O_NONBLOCK at open only.
 package alsa
 

@@ -14,7 +14,7 @@ import (
 // stall is how long a card may leave us waiting for room or for samples before
 // it counts as broken. The kernel's own limit for a blocking transfer is 10 s;
 // the longest buffer that Options allow is shorter by far.
-const stall = 2 * time.Second
+const stall = 5 * time.Second
 
 // pcm is an open PCM file with its parameters set. One goroutine moves samples;
 // delay, drop and Close may be called from others.
@@ -52,11 +52,7 @@ func openPCM(path string, capture bool, o Options) (*pcm, error) {
 	// O_NONBLOCK also makes the runtime's poller wait for the file.
 	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		var e *os.PathError
-		if errors.As(err, &e) {
-			err = e.Err // the caller names the device
-		}
-		return nil, err
+		return nil, bare(err)
 	}
 	p := &pcm{f: f, capture: capture}
 	p.step, p.ask = p.transferSome, p.askDelay
@@ -94,18 +90,7 @@ func (p *pcm) configure(o Options) error {
 	return p.prepare()
 }
 
-// control runs one ioctl that does not wait.
-func (p *pcm) control(req uintptr, arg unsafe.Pointer) error {
-	var errno syscall.Errno
-	err := p.raw.Control(func(fd uintptr) { errno = ioctl(fd, req, arg) })
-	if err != nil {
-		return ErrClosed
-	}
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
+func (p *pcm) control(req uintptr, arg unsafe.Pointer) error { return control(p.raw, req, arg) }
 
 func ioctl(fd, req uintptr, arg unsafe.Pointer) syscall.Errno {
 	for {
