@@ -56,7 +56,7 @@ func golden(t *testing.T, file, about string, vs []vector) {
 func shown(b []byte) string {
 	used := bytes.TrimRight(b, "\x00")
 	if n := len(b) - len(used); n >= 8 {
-		return fmt.Sprintf("%x 00*%d", used, n)
+		return strings.TrimSpace(fmt.Sprintf("%x 00*%d", used, n))
 	}
 	return hex.EncodeToString(b)
 }
