@@ -1,10 +1,8 @@
 package voice
 
 import (
-	"os"
-	"testing"
-
 	"math/rand/v2"
+	"testing"
 
 	"hushbell/voipcore/voice/heard"
 )
@@ -13,15 +11,7 @@ import (
 // with the copies, without them, and while the buffer adapts. What the
 // network does to a word is judged here, not sample by sample.
 func TestSpeechSurvives(t *testing.T) {
-	f, err := os.Open("testdata/voice.opus")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	spoken, err := ReadOpus(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	spoken := readVoice(t)
 	tests := []struct {
 		name   string
 		copies bool
