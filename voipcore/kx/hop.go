@@ -24,6 +24,8 @@ const (
 	// fails is answered after just this time, so that failures look alike.
 	extendTimeout = 3 * time.Second
 	dhtTimeout    = 10 * time.Second
+	// sayTimeout bounds how long a client may leave an answer untaken.
+	sayTimeout = 30 * time.Second
 
 	descriptorValid = 7 * 24 * time.Hour
 	pipeBuffer      = 2048
@@ -137,8 +139,15 @@ func writeHopMessage(w io.Writer, m *wire.HopMessage) error {
 	return err
 }
 
+// say writes m to the client, who must not take for ever to read it.
+func (h *hop) say(m *wire.HopMessage) error {
+	h.tls.SetWriteDeadline(time.Now().Add(sayTimeout))
+	defer h.tls.SetWriteDeadline(time.Time{})
+	return writeHopMessage(h.tls, m)
+}
+
 func (h *hop) refuse(request wire.Type, r wire.Reason) error {
-	return writeHopMessage(h.tls, &wire.HopMessage{Type: wire.KXError, Request: request, Reason: r})
+	return h.say(&wire.HopMessage{Type: wire.KXError, Request: request, Reason: r})
 }
 
 // answer answers the requests that leave the tunnel as it is.
@@ -147,7 +156,7 @@ func (h *hop) answer(m *wire.HopMessage) error {
 	if m.Type == wire.KXDescribe {
 		now := n.cfg.Clock.Now()
 		d := n.descriptor(now)
-		return writeHopMessage(h.tls, &wire.HopMessage{Type: wire.KXDescriptor, Descriptor: d, Time: now.Unix()})
+		return h.say(&wire.HopMessage{Type: wire.KXDescriptor, Descriptor: d, Time: now.Unix()})
 	}
 	reply := &wire.HopMessage{Key: m.Key}
 	if n.cfg.DHT == nil {
@@ -180,7 +189,7 @@ func (h *hop) answer(m *wire.HopMessage) error {
 			reply.Reason = wire.ReasonStale
 		}
 	}
-	return writeHopMessage(h.tls, reply)
+	return h.say(reply)
 }
 
 // descriptor signs what this relay says of itself. Its end is a whole hour, so
@@ -213,7 +222,7 @@ func (h *hop) extend(m *wire.HopMessage) (*stream, error) {
 			if err == nil {
 				h.next.Store(&onward{out: out, layers: int(m.Layers)})
 				out.setSink((*backward)(h))
-				if err := writeHopMessage(h.tls, &wire.HopMessage{Type: wire.KXExtendReply}); err != nil {
+				if err := h.say(&wire.HopMessage{Type: wire.KXExtendReply}); err != nil {
 					out.Close()
 					return nil, err
 				}
@@ -236,8 +245,11 @@ func (h *hop) extend(m *wire.HopMessage) (*stream, error) {
 func (h *hop) pass(out *stream) error {
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		pump(h.tls, out)
-		h.in.Close()
+		reason := wire.ReasonDone
+		if errors.Is(pump(h.tls, out), ErrFull) {
+			reason = wire.ReasonFull // so that the client hears why
+		}
+		h.in.destroyWith(reason)
 	})
 	pump(out, h.tls)
 	out.Close()
@@ -247,17 +259,17 @@ func (h *hop) pass(out *stream) error {
 }
 
 // pump copies until one side ends. A plain io.Copy would take 32 kB a side.
-func pump(dst io.Writer, src io.Reader) {
+func pump(dst io.Writer, src io.Reader) error {
 	var b [pipeBuffer]byte
 	for {
 		n, err := src.Read(b[:])
 		if n > 0 {
 			if _, err := dst.Write(b[:n]); err != nil {
-				return
+				return err
 			}
 		}
 		if err != nil {
-			return
+			return err
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package kx
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -35,9 +36,16 @@ type points struct {
 
 // A waiter is one registered tunnel.
 type waiter struct {
-	h       *hop
-	spliced chan struct{} // closed when the other side may be written to
-	peer    *hop          // set before spliced is closed
+	h *hop
+	// joined gets the other side once it may be written to. It is closed
+	// without one when whoever took the waiter could not splice it.
+	joined chan *hop // of size 1: who joins does not wait for the callee's goroutine
+}
+
+// drop ends a waiter that was taken from the pool and is not spliced.
+func (w *waiter) drop(r wire.Reason) {
+	close(w.joined)
+	w.h.in.destroyWith(r)
 }
 
 func (p *points) init(max int) {
@@ -46,26 +54,43 @@ func (p *points) init(max int) {
 	p.left = max
 }
 
-// add enters w, or hands it to a JOIN that waits. It returns the tunnel that
-// had to make place, if any; ok is false when the limit is reached.
-func (p *points) add(cookie [16]byte, w *waiter) (old *waiter, ok bool) {
+// add enters w, or hands it to a JOIN that waits, and reports whether there was
+// room. When its callee has too many the oldest makes place.
+func (p *points) add(cookie [16]byte, w *waiter) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if js := p.joining[cookie]; len(js) > 0 {
 		js[0] <- w // it has room for one, and leaves the list here
 		p.setJoining(cookie, js[1:])
-		return nil, true
+		return true
 	}
 	ws := p.waiting[cookie]
-	if len(ws) == maxSpares {
-		old, ws = ws[0], ws[1:]
-	} else if p.left == 0 {
-		return nil, false
-	} else {
+	switch {
+	case len(ws) == maxSpares:
+		defer ws[0].drop(wire.ReasonFull)
+		ws = ws[1:]
+	case p.left == 0:
+		return false
+	default:
 		p.left--
 	}
 	p.waiting[cookie] = append(ws[:len(ws):len(ws)], w)
-	return old, true
+	return true
+}
+
+// await takes a waiting tunnel, or one that comes before ctx is done. It is
+// nil if none came.
+func (p *points) await(ctx context.Context, cookie [16]byte) *waiter {
+	w, coming := p.take(cookie)
+	if w != nil {
+		return w
+	}
+	select {
+	case w := <-coming:
+		return w
+	case <-ctx.Done():
+		return p.forget(cookie, coming)
+	}
 }
 
 // take returns the newest waiting tunnel, the one most surely alive. If there
@@ -84,8 +109,8 @@ func (p *points) take(cookie [16]byte) (*waiter, chan *waiter) {
 	return nil, c
 }
 
-// remove takes back w, which ended before somebody joined it.
-func (p *points) remove(cookie [16]byte, w *waiter) {
+// remove takes back w, and reports whether it still waited.
+func (p *points) remove(cookie [16]byte, w *waiter) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, x := range p.waiting[cookie] {
@@ -93,9 +118,10 @@ func (p *points) remove(cookie [16]byte, w *waiter) {
 			ws := p.waiting[cookie]
 			p.setWaiting(cookie, append(ws[:i:i], ws[i+1:]...))
 			p.left++
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // forget takes back a JOIN that no longer waits. It returns the tunnel that
@@ -132,72 +158,69 @@ func (h *hop) register(m *wire.HopMessage) error {
 	if subtle.ConstantTimeCompare(own[:], m.Cookie[:]) != 1 {
 		return h.refuse(m.Type, wire.ReasonRefused)
 	}
-	w := &waiter{h: h, spliced: make(chan struct{})}
+	w := &waiter{h: h, joined: make(chan *hop, 1)}
 	// The reply goes first: once in the pool, the tunnel may be spliced.
-	if err := writeHopMessage(h.tls, &wire.HopMessage{Type: wire.KXRegisterReply}); err != nil {
+	if err := h.say(&wire.HopMessage{Type: wire.KXRegisterReply}); err != nil {
 		return err
 	}
-	old, ok := h.node.points.add(m.Cookie, w)
-	if !ok {
+	if !h.node.points.add(m.Cookie, w) {
 		return h.refuse(m.Type, wire.ReasonFull)
 	}
-	if old != nil {
-		old.h.in.destroyWith(wire.ReasonFull)
-	}
-	defer h.node.points.remove(m.Cookie, w)
-
-	// The callee is silent until it was spliced, so this also notices its end.
+	// The callee is silent until it was joined, so this also notices its end.
 	var b [pipeBuffer]byte
 	n, err := h.tls.Read(b[:])
+	if h.node.points.remove(m.Cookie, w) {
+		if err == nil {
+			err = fmt.Errorf("%w: it spoke before it was joined", errProtocol)
+		}
+		return err
+	}
+	// It is out of the pool, so whoever took it sends here, or closes.
+	peer := <-w.joined
+	if peer == nil {
+		return errDestroyed
+	}
+	defer peer.in.Close()
 	if err != nil {
 		return err
 	}
-	select {
-	case <-w.spliced:
-	default:
-		return fmt.Errorf("%w: it spoke before it was joined", errProtocol)
-	}
-	defer w.peer.in.Close()
-	if _, err := w.peer.tls.Write(b[:n]); err != nil {
+	if _, err := peer.tls.Write(b[:n]); err != nil {
 		return err
 	}
-	pump(w.peer.tls, h.tls)
+	pump(peer.tls, h.tls)
 	return nil
 }
 
 // join splices the tunnel to one of the callee's.
 func (h *hop) join(m *wire.HopMessage) error {
-	timeout := time.NewTimer(joinWait)
-	defer timeout.Stop()
+	ctx, cancel := context.WithTimeout(h.node.ctx, joinWait)
+	defer cancel()
 	for {
-		w, coming := h.node.points.take(m.Cookie)
-		if w == nil {
-			select {
-			case w = <-coming:
-			case <-timeout.C:
-				w = h.node.points.forget(m.Cookie, coming)
-			case <-h.node.ctx.Done():
-				return ErrClosed
-			}
-		}
+		w := h.node.points.await(ctx, m.Cookie)
 		if w == nil {
 			return h.refuse(m.Type, wire.ReasonNobody)
 		}
-		// A tunnel whose end we do not know of yet fails here, or later in the
-		// two ends' handshake: then the caller joins again.
-		w.peer = h
+		if h.in.ended() { // the caller left while it waited: the next one may have it
+			if !h.node.points.add(m.Cookie, w) {
+				w.drop(wire.ReasonFull)
+			}
+			return errDestroyed
+		}
 		h.next.Store(&onward{peer: w.h})
 		w.h.next.Store(&onward{peer: h})
-		if writeHopMessage(w.h.tls, &wire.HopMessage{Type: wire.KXReady}) != nil {
-			w.h.in.Close()
+		// A tunnel whose end we do not know of yet fails here, or later in the
+		// two ends' handshake: then the caller joins again.
+		if w.h.say(&wire.HopMessage{Type: wire.KXReady}) != nil {
+			w.drop(wire.ReasonDone)
 			continue
 		}
-		defer w.h.in.Close()
-		if err := writeHopMessage(h.tls, &wire.HopMessage{Type: wire.KXReady}); err != nil {
+		if err := h.say(&wire.HopMessage{Type: wire.KXReady}); err != nil {
+			w.drop(wire.ReasonDone)
 			return err
 		}
-		close(w.spliced)
+		w.joined <- h
 		pump(w.h.tls, h.tls)
+		w.h.in.Close()
 		return nil
 	}
 }

@@ -212,7 +212,7 @@ func (s *stream) takeLocked(c *wire.Cell) error {
 	case wire.CellDestroy:
 		err := io.EOF
 		if r := wire.Reason(c.Data[0]); r != wire.ReasonDone {
-			err = fmt.Errorf("%w: %v", errDestroyed, r)
+			err = fmt.Errorf("%w: tunnel destroyed: %v", reasonError(r), r)
 		}
 		s.leaveLocked(err)
 	}
@@ -247,6 +247,13 @@ func (s *stream) nextLocked(c *wire.Cell) (ok, more bool) {
 		return false, false
 	}
 	return true, s.outLen > 0 && s.credit > 0 || s.destroy || s.owed >= wire.Credit/2
+}
+
+// ended reports whether the other side, or Close, has ended the stream.
+func (s *stream) ended() bool {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	return s.gone || s.closed
 }
 
 // setSink sets who takes the voice of this end.

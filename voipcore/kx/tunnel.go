@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -101,7 +102,7 @@ func (t *Tunnel) addHop(ctx context.Context, r Relay) error {
 	}
 	conn := tls.Client(t.conn, keytls.Client(alpnHop, far, nil))
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("%w: %v", ErrUnreachable, err)
+		return t.brokenBy(err)
 	}
 	cs := conn.ConnectionState()
 	there, back, err := exportKeys(&cs, "hushbell layer")
@@ -146,7 +147,7 @@ func (t *Tunnel) request(ctx context.Context, m *wire.HopMessage, want wire.Type
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("kx: %v: %w", m.Type, ctx.Err())
 	case err != nil:
-		return nil, fmt.Errorf("%w: %v: %v", ErrUnreachable, m.Type, err)
+		return nil, fmt.Errorf("%w: %v", t.brokenBy(err), m.Type)
 	case reply.Type == want:
 		return reply, nil
 	case (reply.Type == wire.KXError || reply.Type == wire.DHTError) && reply.Request == m.Type:
@@ -154,6 +155,15 @@ func (t *Tunnel) request(ctx context.Context, m *wire.HopMessage, want wire.Type
 	}
 	t.Close()
 	return nil, fmt.Errorf("%w: %v answered by %v", ErrUnreachable, m.Type, reply.Type)
+}
+
+// brokenBy is what an error of the tunnel's own stream means to a caller: a
+// limit somewhere on the way, or that there is no way.
+func (t *Tunnel) brokenBy(err error) error {
+	if errors.Is(err, ErrFull) {
+		return err
+	}
+	return fmt.Errorf("%w: %v", ErrUnreachable, err)
 }
 
 // reasonError is what a hop's refusal means to a caller.
@@ -262,7 +272,7 @@ func (t *Tunnel) Ready(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		return fmt.Errorf("%w: %v", ErrUnreachable, err)
+		return t.brokenBy(err)
 	case m.Type == wire.KXError:
 		return fmt.Errorf("%w: %v", reasonError(m.Reason), m.Request)
 	case m.Type != wire.KXReady:
