@@ -273,7 +273,7 @@ func (c *Core) reachAt(ctx context.Context, r *reached, own *pid.Key, far pid.ID
 	r.report.Tunnel = time.Since(began)
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
-	s, err := session.Dial(ctx, t, own, far, rec.ServerKey, session.Options{})
+	s, err := session.Dial(ctx, t, own, far, rec.ServerKey, c.cfg.Session)
 	if err != nil {
 		t.Close()
 		return err
@@ -290,7 +290,7 @@ const sessionTimeout = 10 * time.Second
 func (c *Core) incoming(t *kx.Tunnel, s, own *pid.Key) {
 	ctx, cancel := context.WithTimeout(c.ctx, sessionTimeout)
 	defer cancel()
-	sess, err := session.Accept(ctx, t, s, own.ID(), session.Options{})
+	sess, err := session.Accept(ctx, t, s, own.ID(), c.cfg.Session)
 	if err != nil {
 		c.log.Debug("nobody who knows how to call", "err", err)
 		t.Close()

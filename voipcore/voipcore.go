@@ -29,6 +29,7 @@ import (
 	"hushbell/voipcore/dht"
 	"hushbell/voipcore/kx"
 	"hushbell/voipcore/pid"
+	"hushbell/voipcore/session"
 	"hushbell/voipcore/voice"
 	"hushbell/voipcore/wire"
 )
@@ -82,6 +83,7 @@ type Config struct {
 	NewEncoder func(packetBytes int) (voice.Encoder, error)
 
 	Rules   call.Rules       // times and tries of calls
+	Session session.Options  // heartbeats
 	Network Network          // nil is the machine's own sockets
 	Wall    func() time.Time // the system clock; nil is time.Now
 	Build   time.Time        // when the program was built: the time is later than this
