@@ -8,6 +8,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -35,13 +36,18 @@ func appendHeader(b []byte, size int, t Type) []byte {
 	return binary.BigEndian.AppendUint16(b, uint16(t))
 }
 
+// zeros is what padding is compared with: many bytes at a time, for every cell
+// is checked.
+var zeros [CellSize]byte
+
 func zero(b []byte) bool {
-	for _, x := range b {
-		if x != 0 {
+	for len(b) > len(zeros) {
+		if !bytes.Equal(b[:len(zeros)], zeros[:]) {
 			return false
 		}
+		b = b[len(zeros):]
 	}
-	return true
+	return bytes.Equal(b, zeros[:len(b)])
 }
 
 // addressSize is the size of an address on the wire: port u16, reserved u16,
