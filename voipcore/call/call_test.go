@@ -173,7 +173,7 @@ func (f *follower) follow(do []Action) {
 
 // Rules: what must hold after any events in any order.
 func TestRandomEvents(t *testing.T) {
-	const runs, steps = 20000, 60
+	const runs, steps = 4000, 60
 	seen := make(map[State]int)
 	for seed := range uint64(runs) {
 		rng := rand.New(rand.NewPCG(seed, 1))
