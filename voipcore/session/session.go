@@ -43,10 +43,15 @@ var (
 	// ErrSilent means that the far end has not answered heartbeats.
 	ErrSilent = errors.New("session: the far end does not answer")
 	// ErrWrongPID means that the far end is not the voice module of the pid
-	// that was dialled.
+	// that was dialled: it lacks the record's key S, or does not answer to that
+	// pid, or, at the callee, somebody asked for another one.
 	ErrWrongPID = errors.New("session: the far end is not the pid that was dialled")
-	// ErrClosed means that Close was called, here or at the far end.
+	// ErrClosed means that Close was called, here or at the far end, which said
+	// so under the session's keys: nobody on the way can cause it.
 	ErrClosed = errors.New("session: closed")
+	// ErrBroken means that the tunnel ended, stalled or was tampered with. The
+	// call may go on over another one.
+	ErrBroken = errors.New("session: the tunnel is broken")
 )
 
 // A Tunnel is what a session runs over: a stream, and voice frames beside it.
@@ -96,12 +101,36 @@ type Session struct {
 
 	unanswered atomic.Int32 // heartbeats of ours without an answer
 
-	sendMu sync.Mutex // one message at a time; held over the write, whose deadline is Stall
+	// sending holds the one that writes a message, for Stall at most. It is a
+	// channel, so that who waits for it can give up when the session ends.
+	sending chan struct{}
+
+	// cut is set when the tunnel's stream ended: an end of file that TLS tells
+	// of then was not said by the far end.
+	cut atomic.Bool
 
 	mu   sync.Mutex // guards err
 	err  error      // why the session ended; nil while it stands
 	done chan struct{}
 	wg   sync.WaitGroup
+}
+
+func newSession(t Tunnel, o Options) *Session {
+	return &Session{tunnel: t, opts: o.filled(), sending: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// A stream is a tunnel's stream as TLS sees it, watched for its end.
+type stream struct {
+	net.Conn
+	cut *atomic.Bool
+}
+
+func (s stream) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if err != nil {
+		s.cut.Store(true)
+	}
+	return n, err
 }
 
 // Dial opens a session to far over a tunnel whose other end holds the one-time
@@ -113,8 +142,9 @@ func Dial(ctx context.Context, t Tunnel, own *pid.Key, far, s pid.ID, o Options)
 		t.Close()
 		return nil, fmt.Errorf("session: %w", err)
 	}
-	se := &Session{tunnel: t, opts: o.filled(), caller: own.ID(), callee: far, far: far, done: make(chan struct{})}
-	se.conn = tls.Client(t, keytls.Client(alpn, &s, &cert))
+	se := newSession(t, o)
+	se.caller, se.callee, se.far = own.ID(), far, far
+	se.conn = tls.Client(stream{t, &se.cut}, keytls.Client(alpn, &s, &cert))
 	err = se.open(ctx, true, func() error {
 		if err := se.write(se.request(wire.HeartBeat)); err != nil {
 			return err
@@ -146,8 +176,9 @@ func Accept(ctx context.Context, t Tunnel, s *pid.Key, own pid.ID, o Options) (*
 		t.Close()
 		return nil, fmt.Errorf("session: %w", err)
 	}
-	se := &Session{tunnel: t, opts: o.filled(), callee: own, done: make(chan struct{})}
-	se.conn = tls.Server(t, keytls.Server(alpn, cert, tls.RequireAnyClientCert))
+	se := newSession(t, o)
+	se.callee = own
+	se.conn = tls.Server(stream{t, &se.cut}, keytls.Server(alpn, cert, tls.RequireAnyClientCert))
 	err = se.open(ctx, false, func() error {
 		m, err := se.read()
 		switch {
@@ -176,8 +207,15 @@ func (s *Session) open(ctx context.Context, dialed bool, prove func() error) err
 		if !dialed {
 			s.far, _ = keytls.PeerKey(&cs)
 			s.caller = s.far
+			// Anybody can sign for a key of small order, TLS does not mind.
+			if _, weak := pid.FromPublic(s.far.Public()); weak != nil {
+				err = fmt.Errorf("%w: %v", ErrProtocol, weak)
+			}
 		}
-		if err = s.export(&cs, dialed); err == nil {
+		if err == nil {
+			err = s.export(&cs, dialed)
+		}
+		if err == nil {
 			err = prove()
 		}
 	}
@@ -187,9 +225,9 @@ func (s *Session) open(ctx context.Context, dialed bool, prove func() error) err
 	if err != nil {
 		s.tunnel.Close()
 		if ctx.Err() != nil {
-			err = ctx.Err()
+			return fmt.Errorf("session: %w", ctx.Err())
 		}
-		return fmt.Errorf("session: %w", err)
+		return s.reason(err)
 	}
 	s.tunnel.OnVoice(s.voice.take)
 	s.wg.Go(s.beat)
@@ -241,13 +279,19 @@ func (s *Session) reply(t wire.Type, ok bool) wire.Message {
 
 // Send sends a message; its PID is set to what the seed wants: the callee's in
 // a request, the caller's in a reply. It blocks while the tunnel is slow, for
-// Stall at most; an error has ended the session.
+// Stall at most. A message that has no encoding is refused with an error of
+// package wire; any other error has ended the session.
 func (s *Session) Send(m wire.Message) error {
 	m.PID = s.callee
 	if m.Type.Reply() {
 		m.PID = s.caller
 	}
-	if err := s.write(m); err != nil {
+	var room [wire.MaxMessageSize]byte
+	b, err := m.Append(room[:0])
+	if err != nil {
+		return fmt.Errorf("session: send: %w", err)
+	}
+	if err := s.writeBytes(b); err != nil {
 		return s.end(err)
 	}
 	return nil
@@ -259,10 +303,18 @@ func (s *Session) write(m wire.Message) error {
 	if err != nil {
 		return err
 	}
-	s.sendMu.Lock()
-	defer s.sendMu.Unlock()
+	return s.writeBytes(b)
+}
+
+func (s *Session) writeBytes(b []byte) error {
+	select {
+	case s.sending <- struct{}{}:
+	case <-s.done:
+		return ErrClosed // end knows better, and returns that
+	}
+	defer func() { <-s.sending }()
 	s.conn.SetWriteDeadline(time.Now().Add(s.opts.Stall))
-	_, err = s.conn.Write(b)
+	_, err := s.conn.Write(b)
 	return err
 }
 
@@ -309,17 +361,19 @@ func (s *Session) check(m wire.Message) error {
 	return nil
 }
 
-// read reads one message, whose form alone is checked.
-func (s *Session) read() (wire.Message, error) {
+func (s *Session) read() (wire.Message, error) { return readMessage(s.conn) }
+
+// readMessage reads one message, whose form alone is checked.
+func readMessage(r io.Reader) (wire.Message, error) {
 	var b [wire.MaxMessageSize]byte
-	if _, err := io.ReadFull(s.conn, b[:wire.MessageHeaderSize]); err != nil {
+	if _, err := io.ReadFull(r, b[:wire.MessageHeaderSize]); err != nil {
 		return wire.Message{}, err
 	}
 	size, err := wire.MessageSize((*[wire.MessageHeaderSize]byte)(b[:]))
 	if err != nil {
 		return wire.Message{}, fmt.Errorf("%w: %v", ErrProtocol, err)
 	}
-	if _, err := io.ReadFull(s.conn, b[wire.MessageHeaderSize:size]); err != nil {
+	if _, err := io.ReadFull(r, b[wire.MessageHeaderSize:size]); err != nil {
 		return wire.Message{}, err
 	}
 	m, err := wire.DecodeMessage(b[:size])
@@ -356,31 +410,51 @@ func (s *Session) beat() {
 // the reason that counts. It does not wait.
 func (s *Session) end(why error) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
+	first := s.err == nil
+	if first {
+		s.err = s.reason(why)
+		close(s.done)
 	}
-	if errors.Is(why, io.EOF) {
-		why = ErrClosed
+	why = s.err
+	s.mu.Unlock()
+	if first {
+		s.tunnel.Close()
 	}
-	s.err = why
-	close(s.done)
-	s.tunnel.Close()
 	return why
+}
+
+// reason makes of an error one that callers can branch on.
+func (s *Session) reason(err error) error {
+	switch {
+	case errors.Is(err, ErrProtocol), errors.Is(err, ErrWrongPID), errors.Is(err, ErrSilent), errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, keytls.ErrKey):
+		return fmt.Errorf("%w: %v", ErrWrongPID, err)
+	case errors.Is(err, io.EOF) && !s.cut.Load():
+		return ErrClosed
+	}
+	return fmt.Errorf("%w: %v", ErrBroken, err)
 }
 
 // closeTimeout is how long Close may take to say goodbye.
 const closeTimeout = time.Second
 
-// Close says goodbye as far as the tunnel takes it at once, and ends the
-// session. It waits for its goroutine, is safe twice, and wakes Receive.
+// Close says goodbye, if the tunnel takes it within a second, and ends the
+// session. It waits for its goroutine, is safe twice, and wakes Receive and
+// Send. No handler of OnVoice is started afterwards; one that runs may still be
+// running.
 func (s *Session) Close() error {
-	s.mu.Lock()
-	stands := s.err == nil
-	s.mu.Unlock()
-	if stands {
-		s.conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	s.voice.handler.Store(nil)
+	late := time.NewTimer(closeTimeout)
+	defer late.Stop()
+	select {
+	case <-s.done:
+	case <-late.C: // a message is stuck: so would be the goodbye
+	case s.sending <- struct{}{}:
+		stuck := time.AfterFunc(closeTimeout, func() { s.tunnel.Close() })
 		s.conn.CloseWrite()
+		stuck.Stop()
+		<-s.sending
 	}
 	s.end(ErrClosed)
 	s.wg.Wait()
