@@ -1,0 +1,188 @@
+package alsa
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// socket is a place for a device that can be plugged and unplugged.
+type socket struct {
+	mu     sync.Mutex
+	there  string // name of the device that is plugged in, "" for none
+	asked  []string
+	opened int
+	closed int
+	heard  int // samples
+}
+
+func (s *socket) plug(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.there = name
+}
+
+// open finds a device by its name, or any if device is "".
+func (s *socket) open(device string) (*plugged, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, device)
+	if s.there == "" || device != "" && device != s.there {
+		return nil, syscall.ENODEV
+	}
+	s.opened++
+	return &plugged{s, s.there}, nil
+}
+
+func (s *socket) requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
+}
+
+type plugged struct {
+	s    *socket
+	name string
+}
+
+func (p *plugged) Write(samples []int16) error {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if p.s.there != p.name {
+		return syscall.ENODEV
+	}
+	p.s.heard += len(samples)
+	return nil
+}
+func (p *plugged) Delay() int     { return 480 }
+func (p *plugged) Xruns() int     { return 1 }
+func (p *plugged) Stop() error    { return nil }
+func (p *plugged) Device() string { return p.name }
+func (p *plugged) Close() error {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	p.s.closed++
+	return nil
+}
+
+// write is Speaker.Write for a keeper of plugged devices.
+func write(k *keeper[*plugged], samples []int16) error {
+	if p, ok := k.get(); ok {
+		err := p.Write(samples)
+		if err == nil {
+			return nil
+		}
+		k.lose(p, err)
+	}
+	return k.pass(len(samples))
+}
+
+func TestKeeperLosesAndFinds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &socket{there: "Device"}
+		var k keeper[*plugged]
+		k.start("", s.open)
+		frame := make([]int16, FrameSamples)
+		if err := write(&k, frame); err != nil || s.heard != FrameSamples || k.state() != nil || k.name() != "Device" {
+			t.Fatalf("Write = %v, %d heard, state %v, device %q", err, s.heard, k.state(), k.name())
+		}
+		s.plug("")
+		start := time.Now()
+		for range 50 { // a second without a device takes a second
+			if err := write(&k, frame); err != nil {
+				t.Fatalf("Write without device = %v", err)
+			}
+		}
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("50 frames took %v", d)
+		}
+		if !errors.Is(k.state(), syscall.ENODEV) || k.losses() != 1 || k.delay() != 0 || k.xruns() != 1 {
+			t.Errorf("gone: state %v, %d losses, delay %d, %d xruns", k.state(), k.losses(), k.delay(), k.xruns())
+		}
+		s.plug("Device")
+		time.Sleep(searchEvery)
+		synctest.Wait()
+		if err := write(&k, frame); err != nil || s.heard != 2*FrameSamples {
+			t.Errorf("Write after return = %v, %d heard", err, s.heard)
+		}
+		if k.state() != nil || k.delay() != 480 || k.xruns() != 2 {
+			t.Errorf("back: state %v, delay %d, %d xruns", k.state(), k.delay(), k.xruns())
+		}
+		if err := k.close(); err != nil {
+			t.Errorf("close = %v", err)
+		}
+		if err := k.close(); err != nil {
+			t.Errorf("second close = %v", err)
+		}
+		if err := write(&k, frame); err != ErrClosed {
+			t.Errorf("Write after close = %v, want ErrClosed", err)
+		}
+		if s.opened != 2 || s.closed != 2 {
+			t.Errorf("%d opened, %d closed, want 2 and 2", s.opened, s.closed)
+		}
+	})
+}
+
+// Nothing at the start is no error, and the device is taken when it comes.
+func TestKeeperStartsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &socket{}
+		var k keeper[*plugged]
+		k.start("", s.open)
+		defer k.close()
+		if !errors.Is(k.state(), syscall.ENODEV) || k.losses() != 0 {
+			t.Errorf("state %v, %d losses", k.state(), k.losses())
+		}
+		s.plug("Device")
+		time.Sleep(searchEvery)
+		synctest.Wait()
+		if err := write(&k, make([]int16, 10)); err != nil || s.heard != 10 {
+			t.Errorf("Write = %v, %d heard", err, s.heard)
+		}
+	})
+}
+
+// The same device is waited for, then another may take its place.
+func TestKeeperIsFaithfulForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &socket{there: "pulse"}
+		var k keeper[*plugged]
+		k.start("", s.open)
+		defer k.close()
+		s.plug("Device")
+		write(&k, make([]int16, 10))
+		time.Sleep((faithful - 1) * searchEvery)
+		synctest.Wait()
+		if asked := s.requests(); k.name() != "pulse" || slices.Contains(asked[1:], "") {
+			t.Errorf("after %v it has %q, having asked for %q", (faithful-1)*searchEvery, k.name(), asked)
+		}
+		time.Sleep(searchEvery)
+		synctest.Wait()
+		if k.name() != "Device" || k.state() != nil {
+			t.Errorf("after %v it has %q, state %v", faithful*searchEvery, k.name(), k.state())
+		}
+	})
+}
+
+// Close ends the search and wakes who lets time pass.
+func TestKeeperCloseWhileGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &socket{}
+		var k keeper[*plugged]
+		k.start("Device", s.open)
+		var wg sync.WaitGroup
+		var err error
+		wg.Go(func() { err = write(&k, make([]int16, 30*Rate)) })
+		synctest.Wait()
+		start := time.Now()
+		k.close()
+		wg.Wait()
+		if err != ErrClosed || time.Since(start) != 0 {
+			t.Errorf("Write = %v after %v, want ErrClosed at once", err, time.Since(start))
+		}
+	})
+}

@@ -1,0 +1,68 @@
+package alsa
+
+import (
+	"errors"
+	"fmt"
+
+	"hushbell/alsa/pulse"
+)
+
+// A Device is something that can be opened by its name.
+type Device struct {
+	Name     string // for OpenPlayback and OpenCapture
+	Title    string // what it calls itself, for people; may be empty
+	Playback bool   // it plays
+	Capture  bool   // it records
+	// Problem is what keeps it from being opened now, nil if nothing does: EBUSY
+	// and who holds it, EACCES, a format that we cannot convert, and so on. Of a
+	// device that does one direction only that is no problem.
+	Problem error
+}
+
+// List lists the sound server, if there is one, with its sinks and sources, then
+// the PCMs of the cards. It opens each one for a moment to see what is wrong with
+// it, which makes no sound; a device that is in use is left alone and is EBUSY.
+func List() ([]Device, error) {
+	list := listServer()
+	nodes, err := system.nodes()
+	if err != nil {
+		return list, err
+	}
+	for _, n := range nodes {
+		d := Device{Name: n.name(), Title: system.title(n.card), Playback: n.playback, Capture: n.capture}
+		var wrong []error
+		for _, dir := range []direction{plays, records} {
+			if !n.can(dir) {
+				continue
+			}
+			s, err := system.openNode(n, dir, Options{})
+			if err != nil {
+				what := map[direction]string{plays: "playback", records: "capture"}[dir]
+				wrong = append(wrong, fmt.Errorf("%s: %w", what, err))
+				continue
+			}
+			s.Close()
+		}
+		d.Problem = errors.Join(wrong...)
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+func listServer() []Device {
+	s, err := pulse.Ask()
+	if errors.Is(err, pulse.ErrNoServer) {
+		return nil
+	}
+	if err != nil {
+		return []Device{{Name: server, Playback: true, Capture: true, Problem: err}}
+	}
+	list := []Device{{Name: server, Title: s.Name, Playback: s.Sink != "", Capture: s.Source != ""}}
+	for _, p := range s.Sinks {
+		list = append(list, Device{Name: serverName(p.Name), Title: p.Title, Playback: true})
+	}
+	for _, p := range s.Sources {
+		list = append(list, Device{Name: serverName(p.Name), Title: p.Title, Capture: true})
+	}
+	return list
+}
