@@ -41,6 +41,8 @@ type hop struct {
 	opener *wire.LayerOpener // takes our layer off what the client sends
 	sealer *wire.LayerSealer // adds it to what it receives
 
+	lookups budget // of this tunnel's client; used by serve alone
+
 	next atomic.Pointer[onward] // where the client's voice goes; nil before it goes anywhere
 }
 
@@ -53,7 +55,7 @@ type onward struct {
 
 // serveTunnel answers the client of a tunnel until it ends.
 func (n *Node) serveTunnel(s *stream) {
-	h := &hop{node: n, in: s}
+	h := &hop{node: n, in: s, lookups: budget{rate: tunnelLookups, burst: tunnelLookupBurst}}
 	reason := wire.ReasonDone
 	if err := h.serve(); errors.Is(err, errProtocol) {
 		reason = wire.ReasonProtocol
@@ -158,18 +160,44 @@ func (h *hop) answer(m *wire.HopMessage) error {
 		d := n.descriptor(now)
 		return h.say(&wire.HopMessage{Type: wire.KXDescriptor, Descriptor: d, Time: now.Unix()})
 	}
-	reply := &wire.HopMessage{Key: m.Key}
+	switch m.Type {
+	case wire.DHTPut, wire.DHTGet, wire.DHTTrace:
+		return h.say(h.lookup(m))
+	}
+	return fmt.Errorf("%w: %v", errProtocol, m.Type)
+}
+
+// lookup has the DHT do what m asks, and returns the answer.
+func (h *hop) lookup(m *wire.HopMessage) *wire.HopMessage {
+	n := h.node
+	key := m.Key
+	if m.Type == wire.DHTPut {
+		key = m.Item.Key
+	}
+	failed := &wire.HopMessage{Type: wire.DHTError, Request: m.Type, Key: key, Reason: wire.ReasonFailed}
 	if n.cfg.DHT == nil {
-		return h.refuse(m.Type, wire.ReasonFailed)
+		return failed
+	}
+	if wait, ok := h.lookups.take(time.Now()); !ok {
+		select {
+		case <-time.After(wait):
+			h.lookups.take(time.Now())
+		case <-n.ctx.Done():
+		}
+	}
+	if _, ok := n.lookups.take(time.Now()); !ok {
+		failed.Reason = wire.ReasonFull
+		return failed
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, dhtTimeout)
 	defer cancel()
+	reply := &wire.HopMessage{Key: key}
 	var err error
 	switch m.Type {
 	case wire.DHTPut:
 		var stored int
 		stored, err = n.cfg.DHT.Put(ctx, m.Item)
-		reply.Type, reply.Key, reply.Replication = wire.DHTPutReply, m.Item.Key, uint8(min(stored, 255))
+		reply.Type, reply.Replication = wire.DHTPutReply, uint8(min(stored, 255))
 	case wire.DHTGet:
 		reply.Type = wire.DHTGetReply
 		reply.Item, err = n.cfg.DHT.Get(ctx, m.Key)
@@ -177,19 +205,21 @@ func (h *hop) answer(m *wire.HopMessage) error {
 		reply.Type = wire.DHTTraceReply
 		reply.Hops, err = n.cfg.DHT.Trace(ctx, m.Key)
 		reply.Hops = reply.Hops[:min(len(reply.Hops), wire.MaxTraceHops)]
-	default:
-		return fmt.Errorf("%w: %v", errProtocol, m.Type)
 	}
-	if err != nil {
-		reply = &wire.HopMessage{Type: wire.DHTError, Request: m.Type, Key: reply.Key, Reason: wire.ReasonFailed}
-		switch {
-		case errors.Is(err, ErrNotFound):
-			reply.Reason = wire.ReasonNotFound
-		case errors.Is(err, ErrStale):
-			reply.Reason = wire.ReasonStale
+	if err == nil {
+		// What strangers put into the DHT may not fit: that is no reason to
+		// break the tunnel.
+		if _, err = reply.Append(nil); err == nil {
+			return reply
 		}
 	}
-	return h.say(reply)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		failed.Reason = wire.ReasonNotFound
+	case errors.Is(err, ErrStale):
+		failed.Reason = wire.ReasonStale
+	}
+	return failed
 }
 
 // descriptor signs what this relay says of itself. Its end is a whole hour, so
@@ -214,31 +244,49 @@ func (n *Node) descriptor(now time.Time) wire.Descriptor {
 // an error is a refusal that was said.
 func (h *hop) extend(m *wire.HopMessage) (*stream, error) {
 	n, start := h.node, time.Now()
-	if n.fails.ok(start) {
-		if n.allowed(m.Addr) {
-			ctx, cancel := context.WithTimeout(n.ctx, extendTimeout)
-			out, err := n.openTunnel(ctx, m.Relay, []netip.AddrPort{m.Addr}, false)
-			cancel()
-			if err == nil {
-				h.next.Store(&onward{out: out, layers: int(m.Layers)})
-				out.setSink((*backward)(h))
-				if err := h.say(&wire.HopMessage{Type: wire.KXExtendReply}); err != nil {
-					out.Close()
-					return nil, err
-				}
-				return out, nil
-			}
-			if errors.Is(err, ErrFull) { // ours to say, no secret
-				return nil, h.refuse(m.Type, wire.ReasonFull)
-			}
+	if out, err := h.reach(m); err == nil {
+		h.next.Store(&onward{out: out, layers: int(m.Layers)})
+		out.setSink((*backward)(h))
+		if err := h.say(&wire.HopMessage{Type: wire.KXExtendReply}); err != nil {
+			out.Close()
+			return nil, err
 		}
-		n.fails.failed()
+		return out, nil
+	} else if errors.Is(err, ErrFull) { // ours to say, no secret
+		return nil, h.refuse(m.Type, wire.ReasonFull)
 	}
 	select {
 	case <-time.After(extendTimeout - time.Since(start)):
 	case <-n.ctx.Done():
 	}
 	return nil, h.refuse(m.Type, wire.ReasonUnreachable)
+}
+
+// reach opens a tunnel to the next hop, if the client may ask for that.
+func (h *hop) reach(m *wire.HopMessage) (*stream, error) {
+	n := h.node
+	if !n.allowed(m.Addr) || m.Relay == n.cfg.Key.ID() {
+		return nil, ErrRefused
+	}
+	linked := n.links.has(linkKey{relay: m.Relay})
+	if !linked {
+		own := &h.in.l.tries
+		if _, ok := own.take(time.Now()); !ok {
+			return nil, ErrRefused
+		}
+		if _, ok := n.tries.take(time.Now()); !ok {
+			own.giveBack()
+			return nil, ErrRefused
+		}
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, extendTimeout)
+	defer cancel()
+	out, err := n.openTunnel(ctx, m.Relay, []netip.AddrPort{m.Addr}, false)
+	if err == nil && !linked {
+		h.in.l.tries.giveBack()
+		n.tries.giveBack()
+	}
+	return out, err
 }
 
 // pass carries bytes between the client and the next hop until either ends.

@@ -115,7 +115,8 @@ type Node struct {
 	links   linkTable
 	cert    tls.Certificate // of a relay
 	points  points
-	fails   failureBudget
+	tries   budget // EXTENDs that need a new link
+	lookups budget // requests to the DHT
 	Traffic Traffic
 
 	ctx    context.Context // done when the node closes
@@ -133,6 +134,7 @@ type Traffic struct {
 	VoiceDropped   atomic.Uint64 // forged, repeated, for unknown tunnels, or over a full queue
 	VoiceOverTCP   atomic.Uint64 // cells that took the TCP link because UDP does not pass
 	TunnelsRefused atomic.Uint64 // for a limit
+	LinksRefused   atomic.Uint64 // for a limit: accepted and closed at once
 }
 
 // Open starts a node. On error the sockets are still the caller's.
@@ -148,6 +150,7 @@ func Open(cfg Config) (*Node, error) {
 		n.log = slog.New(slog.DiscardHandler)
 	}
 	n.cells = newCellPool(n.limits.Tunnels)
+	n.tries, n.lookups = budget{rate: nodeTries, burst: nodeTryBurst}, budget{rate: nodeLookups, burst: nodeLookupBurst}
 	n.links.init()
 	n.points.init(n.limits.Registrations)
 	if cfg.Key != nil {
@@ -205,7 +208,8 @@ func (n *Node) accept() {
 			}
 			continue
 		}
-		if !n.links.reserve(n.limits.Links) {
+		if !n.links.reserve(&n.links.accepted, n.limits.Links) {
+			n.Traffic.LinksRefused.Add(1)
 			c.Close()
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 // BenchmarkTunnelMemory: a tunnel through a relay costs about 100 kB, most of
 // it the two buffers of its tls.Conn, and a Pi Zero has 512 MB in all.
 type Limits struct {
-	Links         int // accepted at a time
+	Links         int // accepted at a time; as many again may be dialled for others
 	Tunnels       int // ends of tunnels on links; a tunnel passing through has two
 	LinkTunnels   int // tunnels that one accepted link may open
 	Registrations int // tunnels waiting at this exchange point
@@ -82,35 +82,52 @@ func (p *cellPool) put(s *slot) {
 	p.free = append(p.free, s)
 }
 
-// A failureBudget limits how often a relay tries hosts in vain for others: it
-// is nobody's port scanner.
-type failureBudget struct {
-	mu   sync.Mutex
-	left float64
-	at   time.Time
+// A budget is a number of tries that comes back with time.
+type budget struct {
+	rate  float64 // tries a second
+	burst float64 // tries at most
+
+	mu    sync.Mutex // guards what follows
+	spent float64
+	at    time.Time // when spent was right
 }
 
+// A relay tries addresses for others, but is nobody's port scanner: an EXTEND
+// that needs a new link costs a try, which comes back when it succeeds. Each
+// link has a budget of its own, so that who uses his up stops only his own
+// EXTENDs; the node's is for many that do so together.
 const (
-	failuresPerSecond = 1.0
-	failureBurst      = 20.0
+	linkTries, linkTryBurst = 1, 20
+	nodeTries, nodeTryBurst = 10, 200
 )
 
-// ok reports whether another try may be made.
-func (f *failureBudget) ok(now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.at.IsZero() {
-		f.left = failureBurst
-	} else {
-		f.left = min(failureBurst, f.left+now.Sub(f.at).Seconds()*failuresPerSecond)
+// A lookup makes a relay send some 60 packets to others, for one that came to
+// it. A tunnel's client who asks faster waits, a relay that is asked by many
+// refuses. Finding a callee takes 6 lookups on two tunnels.
+const (
+	tunnelLookups, tunnelLookupBurst = 1, 16
+	nodeLookups, nodeLookupBurst     = 20, 100
+)
+
+// take takes one try. Without one left it returns how long it takes until
+// there is one.
+func (b *budget) take(now time.Time) (wait time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if d := now.Sub(b.at).Seconds(); d > 0 {
+		b.spent = max(0, b.spent-d*b.rate)
+		b.at = now
 	}
-	f.at = now
-	return f.left >= 1
+	if over := b.spent + 1 - b.burst; over > 0 {
+		return time.Duration(over / b.rate * float64(time.Second)), false
+	}
+	b.spent++
+	return 0, true
 }
 
-// failed counts one try in vain.
-func (f *failureBudget) failed() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.left--
+// giveBack undoes a take.
+func (b *budget) giveBack() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.spent = max(0, b.spent-1)
 }

@@ -40,8 +40,11 @@ type link struct {
 	conn   *tls.Conn
 	dialed bool
 	peer   pid.ID // the key that the other side proved; zero if it is anonymous
+	lent   bool   // dialled for clients of ours; counts as such
+	single bool   // for one tunnel, nobody else will find it
 	remote netip.AddrPort
 	udp    udpSide
+	tries  budget        // EXTENDs of tunnels on this link
 	done   chan struct{} // closed with the link
 	heard  atomic.Int64  // when the last cell came over TCP, in nanoseconds of node time
 
@@ -75,6 +78,7 @@ type linkTable struct {
 	byUDP    map[uint32]*link
 	byKey    map[linkKey]*linkDial
 	accepted int // links accepted or in their handshake
+	dialed   int // links dialled for clients of ours, or on their way
 }
 
 // A linkKey names a link that can be shared. own links carry this node's own
@@ -87,9 +91,10 @@ type linkKey struct {
 // A linkDial is a link that is there, or on its way: done is closed when l or
 // err is set.
 type linkDial struct {
-	done chan struct{}
-	l    *link
-	err  error
+	done   chan struct{}
+	l      *link
+	err    error
+	gaveUp bool // err is only that the dialler's own context ended
 }
 
 func (t *linkTable) init() {
@@ -98,25 +103,34 @@ func (t *linkTable) init() {
 	t.byKey = map[linkKey]*linkDial{}
 }
 
-// reserve takes one of max places for accepted links.
-func (t *linkTable) reserve(max int) bool {
+// reserve takes one of max places; count is accepted or dialed.
+func (t *linkTable) reserve(count *int, max int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || t.accepted >= max {
+	if t.closed || *count >= max {
 		return false
 	}
-	t.accepted++
+	*count++
 	return true
 }
 
-func (t *linkTable) release() {
+func (t *linkTable) release(count *int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.accepted--
+	*count--
 }
 
-// add enters l under a fresh random UDP link id.
-func (t *linkTable) add(l *link) bool {
+// has reports whether there is a link to share.
+func (t *linkTable) has(k linkKey) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	d := t.byKey[k]
+	return d != nil && d.l != nil
+}
+
+// add enters l under a fresh random UDP link id, and calls start unless the
+// node is closed: so Close finds all of l's goroutines.
+func (t *linkTable) add(l *link, start func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -131,6 +145,7 @@ func (t *linkTable) add(l *link) bool {
 		}
 		l.udp.rxID = id
 		t.byUDP[id], t.all[l] = l, true
+		start()
 		return true
 	}
 }
@@ -181,25 +196,29 @@ func (n *Node) linkTo(ctx context.Context, relay pid.ID, addrs []netip.AddrPort,
 		return n.dialLink(ctx, relay, addrs, own)
 	}
 	k := linkKey{relay, own}
-	n.links.mu.Lock()
-	d := n.links.byKey[k]
-	mine := d == nil
-	if mine {
-		d = &linkDial{done: make(chan struct{})}
-		n.links.byKey[k] = d
-	}
-	n.links.mu.Unlock()
-	if !mine {
+	var d *linkDial
+	for {
+		n.links.mu.Lock()
+		there := n.links.byKey[k]
+		if there == nil {
+			d = &linkDial{done: make(chan struct{})}
+			n.links.byKey[k] = d
+			n.links.mu.Unlock()
+			break
+		}
+		n.links.mu.Unlock()
 		select {
-		case <-d.done:
-			return d.l, d.err
+		case <-there.done:
+			if !there.gaveUp {
+				return there.l, there.err
+			}
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: %v", ErrUnreachable, ctx.Err())
 		}
 	}
 	l, err := n.dialLink(ctx, relay, addrs, own)
 	n.links.mu.Lock()
-	d.l, d.err = l, err
+	d.l, d.err, d.gaveUp = l, err, err != nil && ctx.Err() != nil
 	if err != nil || !n.links.all[l] { // failed, or closed already
 		delete(n.links.byKey, k)
 	}
@@ -220,9 +239,21 @@ func (n *Node) dialLink(ctx context.Context, relay pid.ID, addrs []netip.AddrPor
 	return nil, err
 }
 
-func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own bool) (*link, error) {
+func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own bool) (_ *link, err error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
+	defer context.AfterFunc(n.ctx, cancel)() // Close does not wait for a dial
+	lent := !own && n.relay()
+	if lent {
+		if !n.placeForDial() {
+			return nil, ErrFull
+		}
+		defer func() {
+			if err != nil {
+				n.links.release(&n.links.dialed)
+			}
+		}()
+	}
 	raw, err := n.cfg.Dial(ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnreachable, err)
@@ -232,7 +263,7 @@ func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own 
 		far = nil
 	}
 	var show *tls.Certificate
-	if !own && n.relay() {
+	if lent {
 		show = &n.cert // so that the other side can use the link too
 	}
 	conn := tls.Client(raw, keytls.Client(alpnLink, far, show))
@@ -241,6 +272,7 @@ func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own 
 		return nil, fmt.Errorf("%w: %v", ErrUnreachable, err)
 	}
 	l := n.newLink(conn, true, a)
+	l.lent, l.single = lent, relay == (pid.ID{})
 	if !n.startLink(l) {
 		raw.Close()
 		return nil, ErrClosed
@@ -248,9 +280,27 @@ func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own 
 	return l, nil
 }
 
+// placeForDial takes a place for a link that is dialled for a client, if need
+// be that of a link that nobody uses.
+func (n *Node) placeForDial() bool {
+	if n.links.reserve(&n.links.dialed, n.limits.Links) {
+		return true
+	}
+	for _, l := range n.links.list() {
+		l.mu.Lock()
+		unused := l.lent && len(l.streams) == 0 && l.nextID > 1
+		l.mu.Unlock()
+		if unused {
+			l.close(errors.New("its place is needed"))
+			return n.links.reserve(&n.links.dialed, n.limits.Links)
+		}
+	}
+	return false
+}
+
 // serveLink answers a link and returns when it is closed.
 func (n *Node) serveLink(raw net.Conn) {
-	defer n.links.release()
+	defer n.links.release(&n.links.accepted)
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
 	conn := tls.Server(raw, keytls.Server(alpnLink, n.cert, tls.RequestClientCert))
@@ -283,7 +333,8 @@ func (t *linkTable) offer(l *link) {
 }
 
 func (n *Node) newLink(conn *tls.Conn, dialed bool, remote netip.AddrPort) *link {
-	l := &link{node: n, conn: conn, dialed: dialed, remote: remote, streams: map[uint32]*stream{}, nextID: 2, done: make(chan struct{})}
+	l := &link{node: n, conn: conn, dialed: dialed, remote: remote, streams: map[uint32]*stream{}, nextID: 2, done: make(chan struct{}),
+		tries: budget{rate: linkTries, burst: linkTryBurst}}
 	if dialed {
 		l.nextID = 1 // the dialler's are odd, the acceptor's even
 	}
@@ -298,12 +349,10 @@ func (n *Node) newLink(conn *tls.Conn, dialed bool, remote netip.AddrPort) *link
 // startLink enters l in the table and starts its goroutines.
 func (n *Node) startLink(l *link) bool {
 	l.heard.Store(time.Now().UnixNano())
-	if !n.links.add(l) {
-		return false
-	}
-	n.wg.Go(func() { l.close(l.read()) })
-	n.wg.Go(func() { l.close(l.write()) })
-	return true
+	return n.links.add(l, func() {
+		n.wg.Go(func() { l.close(l.read()) })
+		n.wg.Go(func() { l.close(l.write()) })
+	})
 }
 
 var errLinkClosed = errors.New("kx: link closed")
@@ -322,6 +371,9 @@ func (l *link) close(why error) {
 	l.toWrite.Broadcast()
 	l.mu.Unlock()
 	l.node.links.remove(l)
+	if l.lent {
+		l.node.links.release(&l.node.links.dialed)
+	}
 	// The raw connection: tls.Conn.Close waits for a writer that is stuck.
 	l.conn.NetConn().Close()
 	close(l.done)
@@ -371,7 +423,13 @@ func (n *Node) openTunnel(ctx context.Context, relay pid.ID, addrs []netip.AddrP
 func (l *link) leftLocked() {
 	if len(l.streams) == 0 {
 		l.idle = time.Now()
+		l.toWrite.Signal() // it may be over
 	}
+}
+
+// overLocked reports whether the link has served its one tunnel.
+func (l *link) overLocked() bool {
+	return l.single && l.nextID > 1 && len(l.streams) == 0
 }
 
 // queueLocked puts s in the list of streams with something to send.
@@ -496,7 +554,7 @@ func (l *link) write() error {
 	add()
 	for {
 		l.mu.Lock()
-		for n == 0 && !l.closed && len(l.ready) == 0 && !l.padding && l.nRefused == 0 && l.voiceLen == 0 {
+		for n == 0 && !l.closed && !l.overLocked() && len(l.ready) == 0 && !l.padding && l.nRefused == 0 && l.voiceLen == 0 {
 			l.toWrite.Wait()
 		}
 		if l.closed {
@@ -506,7 +564,11 @@ func (l *link) write() error {
 		for n < len(batch) && l.nextLocked(&c) {
 			add()
 		}
+		over := n == 0 && l.overLocked()
 		l.mu.Unlock()
+		if over {
+			return errLinkClosed
+		}
 		if n == 0 {
 			continue
 		}
@@ -572,7 +634,13 @@ func (n *Node) keepAlive() {
 func (n *Node) keepLink(l *link, now time.Time) {
 	silent := now.UnixNano() - l.heard.Load()
 	l.mu.Lock()
-	unused := l.dialed && len(l.streams) == 0 && now.Sub(l.idle) > linkIdle
+	// The side that dialled is first, so that no tunnel is opened on a link
+	// that the other side closes at the same time.
+	patience := linkIdle
+	if !l.dialed {
+		patience += 2 * keepAliveEvery
+	}
+	unused := len(l.streams) == 0 && now.Sub(l.idle) > patience
 	l.padding = true
 	l.toWrite.Signal()
 	l.mu.Unlock()

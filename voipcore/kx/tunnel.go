@@ -66,6 +66,11 @@ func (n *Node) Build(ctx context.Context, path []Relay) (*Tunnel, error) {
 	if len(path) < 1 || len(path) > wire.MaxLayers {
 		return nil, fmt.Errorf("kx: a tunnel of %d hops: 1 to %d can be built", len(path), wire.MaxLayers)
 	}
+	for _, r := range path {
+		if len(r.Addrs) == 0 {
+			return nil, fmt.Errorf("%w: no address", ErrUnreachable)
+		}
+	}
 	first, err := n.openTunnel(ctx, path[0].Key, path[0].Addrs, true)
 	if err != nil {
 		return nil, &HopError{path[0].Key, 1, err}
