@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hushbell/voipcore/call"
+	"hushbell/voipcore/kx"
 	"hushbell/voipcore/pid"
 	"hushbell/voipcore/session"
 	"hushbell/voipcore/voice"
@@ -115,9 +116,17 @@ func testLog(name string) *slog.Logger {
 func newSwarm(t testing.TB, n int, ip string) *swarm {
 	t.Helper()
 	s := &swarm{}
+	s.grow(t, n, ip, nil)
+	return s
+}
+
+// grow adds relays. lookups may take the place of their DHT in what they do
+// for others.
+func (s *swarm) grow(t testing.TB, n int, ip string, lookups func(*Core) kx.DHT) {
+	t.Helper()
 	for range n {
 		at := freePort(t, ip)
-		c, err := Open(Config{Listen: at, RelayKey: pid.NewKey(), Bootstrap: s.boot, TestNetwork: true, Log: testLog("relay"), Network: &mortal{}})
+		c, err := open(Config{Listen: at, RelayKey: pid.NewKey(), Bootstrap: s.boot, TestNetwork: true, Log: testLog("relay"), Network: &mortal{}}, lookups)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +136,6 @@ func newSwarm(t testing.TB, n int, ip string) *swarm {
 			s.boot = append(s.boot, at)
 		}
 	}
-	return s
 }
 
 // A box is a Core with one pid and what it was told.

@@ -133,7 +133,10 @@ var ErrClosed = errors.New("voipcore: closed")
 
 // Open starts a Core. It returns as soon as the sockets are open: that it is
 // reachable is told by an Event.
-func Open(cfg Config) (*Core, error) {
+func Open(cfg Config) (*Core, error) { return open(cfg, nil) }
+
+// open is Open with what does lookups for others in place of our DHT, for tests.
+func open(cfg Config, lookups func(*Core) kx.DHT) (*Core, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
@@ -148,7 +151,7 @@ func Open(cfg Config) (*Core, error) {
 	c.clock = clock.New(clock.Config{
 		Build: cfg.Build, LastWrite: lastWrite(cfg.file("relays")), TestNetworks: cfg.TestNetwork, Wall: cfg.Wall,
 	})
-	if err := c.openNode(); err != nil {
+	if err := c.openNode(lookups); err != nil {
 		return nil, err
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -213,7 +216,7 @@ func lastWrite(file string) time.Time {
 }
 
 // openNode opens the sockets, the node and its DHT, which share the UDP port.
-func (c *Core) openNode() (err error) {
+func (c *Core) openNode(lookups func(*Core) kx.DHT) (err error) {
 	cfg := &c.cfg
 	packets, err := cfg.Network.ListenUDP(cfg.Listen)
 	if err != nil {
@@ -243,9 +246,13 @@ func (c *Core) openNode() (err error) {
 	if err != nil {
 		return err
 	}
+	var forOthers kx.DHT = (*lookupService)(c.dht)
+	if lookups != nil {
+		forOthers = lookups(c)
+	}
 	c.node, err = kx.Open(kx.Config{
 		Dial: cfg.Network.Dial, Packets: packets, Clock: c.clock,
-		Key: cfg.RelayKey, Listener: listener, Addrs: cfg.Advertise, DHT: (*lookupService)(c.dht), Limits: cfg.Limits,
+		Key: cfg.RelayKey, Listener: listener, Addrs: cfg.Advertise, DHT: forOthers, Limits: cfg.Limits,
 		KRPC: inbox.Deliver, TestNetwork: cfg.TestNetwork, Log: c.log,
 	})
 	if err != nil {
