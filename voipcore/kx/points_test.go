@@ -1,13 +1,17 @@
 package kx
 
 import (
-	"context"
 	"errors"
 	"io"
+	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"hushbell/voipcore/internal/simnet"
 	"hushbell/voipcore/wire"
 )
 
@@ -125,15 +129,20 @@ func TestJoinOfCallerWhoLeftUsesNothingUp(t *testing.T) {
 }
 
 func TestJoinOnEmptyPool(t *testing.T) {
-	x := newLoopRelay(t, nil, Limits{})
-	secret := NewSecret()
-	_, err := newLoopClient(t).BuildOut(within(t), path(x), Cookie(&secret))
-	if !errors.Is(err, ErrNobody) {
-		t.Errorf("JOIN where nobody is registered: %v, want ErrNobody", err)
-	}
-	if r, j := x.points.waitingAt(Cookie(&secret)); r != 0 || j != 0 {
-		t.Errorf("the exchange point remembers %d tunnels and %d JOINs", r, j)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		x, caller := s.relay(t, nil, "5.5.0.1"), s.client(t, "9.9.0.1")
+		secret := NewSecret()
+		start := time.Now()
+		_, err := caller.BuildOut(t.Context(), []Relay{x.Relay}, Cookie(&secret))
+		if took := time.Since(start); !errors.Is(err, ErrNobody) || took != joinWait {
+			t.Errorf("JOIN where nobody is registered: %v after %v, want ErrNobody after %v", err, took, joinWait)
+		}
+		if r, j := x.points.waitingAt(Cookie(&secret)); r != 0 || j != 0 {
+			t.Errorf("the exchange point remembers %d tunnels and %d JOINs", r, j)
+		}
+	})
 }
 
 func TestJoinWaitsForRegister(t *testing.T) {
@@ -326,59 +335,94 @@ func TestSeveralCallersAtOnce(t *testing.T) {
 }
 
 // Who joins with the cookie alone, as the exchange point itself could, gets a
-// stream on which a callee says nothing.
+// stream on which a callee says nothing. It reads what the callee sends and no
+// more: no address, no key.
 func TestJoinOfOwnCookieGivesSilentStream(t *testing.T) {
-	x := newLoopRelay(t, nil, Limits{})
-	from, to := join(t, newLoopClient(t), newLoopClient(t), path(x), path(x))
-	from.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-	if n, err := from.Read(make([]byte, 1)); n != 0 || err == nil {
-		t.Errorf("%d bytes came from a callee that said nothing, %v", n, err)
-	}
-	if p := to.Path(); len(p) != 1 || p[0].Key != x.Key {
-		t.Errorf("the callee sees a path of %v", p)
-	}
-	for _, a := range []interface{ String() string }{from.RemoteAddr(), to.RemoteAddr(), from.LocalAddr()} {
-		if a.String() != "tunnel" {
-			t.Errorf("the tunnel's end tells an address: %v", a)
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		guard, x := s.relay(t, nil, "5.5.0.1"), s.relay(t, nil, "5.6.0.1")
+		callee := s.client(t, "9.9.0.1")
+		secret := NewSecret()
+		in, err := callee.BuildIn(t.Context(), []Relay{guard.Relay, x.Relay}, secret)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		spy, err := x.BuildOut(t.Context(), []Relay{x.Relay}, Cookie(&secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := in.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var heard atomic.Int32
+		spy.OnVoice(func(*wire.Frame) { heard.Add(1) })
+		spy.SetReadDeadline(time.Now().Add(time.Hour))
+		if n, err := spy.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || heard.Load() != 0 {
+			t.Errorf("%d bytes and %d frames came from a callee that said nothing, %v", n, heard.Load(), err)
+		}
+		for _, a := range []net.Addr{spy.RemoteAddr(), spy.LocalAddr()} {
+			if a.String() != "tunnel" {
+				t.Errorf("the tunnel's end tells an address: %v", a)
+			}
+		}
+		if p := spy.Path(); len(p) != 1 || p[0].Key != x.Key {
+			t.Errorf("the spy sees a path of %v", p)
+		}
+		spy.Close()
+		in.Close()
+	})
 }
 
-func TestJoinNeedsLiveTunnel(t *testing.T) {
-	// The tunnel that waits ends while the JOIN for it is under way: whichever
-	// of the two is first, the caller gets a clear answer.
-	x := newLoopRelay(t, nil, Limits{})
+// A tunnel that waits ends while the JOIN for it is under way, and another one
+// takes its place: whatever comes first, the caller gets a clear answer.
+func TestTunnelReplacedWhileJoinIsUnderWay(t *testing.T) {
+	x, callee, caller := newLoopRelay(t, nil, Limits{}), newLoopClient(t), newLoopClient(t)
 	ctx := within(t)
-	for range 20 {
+	var joined, nobody int
+	for i := range 60 {
 		secret := NewSecret()
-		in, err := newLoopClient(t).BuildIn(ctx, path(x), secret)
+		old, err := callee.BuildIn(ctx, path(x), secret)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := newLoopClient(t).Build(ctx, path(x))
+		out, err := caller.Build(ctx, path(x))
 		if err != nil {
 			t.Fatal(err)
 		}
-		go in.Close()
-		second, err := newLoopClient(t).BuildIn(ctx, path(x), secret)
+		fresh, err := callee.Build(ctx, path(x))
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = out.request(ctx, &wire.HopMessage{Type: wire.KXJoin, Cookie: Cookie(&secret)}, wire.KXReady)
-		if err == nil {
-			// Joined to a live one, or to one whose end it then sees.
-			short, cancel := context.WithTimeout(ctx, patience)
-			go second.Close()
-			out.SetReadDeadline(time.Now().Add(patience))
-			if _, err := out.Read(make([]byte, 1)); errors.Is(err, context.DeadlineExceeded) {
-				t.Error("the caller waits at a dead tunnel")
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(time.Duration(i) * 10 * time.Microsecond) // another moment each time
+			old.Close()
+			// It fails only where the old one was joined and we are done here.
+			if fresh.register(ctx, Cookie(&secret), secret) == nil && fresh.Ready(ctx) == nil {
+				io.Copy(fresh, fresh)
 			}
-			cancel()
-			_ = short
-		} else if !errors.Is(err, ErrNobody) {
-			t.Errorf("JOIN: %v", err)
+		})
+		_, err = out.request(ctx, &wire.HopMessage{Type: wire.KXJoin, Cookie: Cookie(&secret)}, wire.KXReady)
+		if err != nil {
+			t.Fatalf("JOIN: %v", err)
+		}
+		out.SetDeadline(time.Now().Add(patience))
+		out.Write([]byte("x"))
+		switch _, err := out.Read(make([]byte, 1)); {
+		case err == nil:
+			joined++
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			t.Error("the caller hangs at a dead tunnel")
+		default: // it was the old one, whose end came just after
+			nobody++
 		}
 		out.Close()
-		second.Close()
+		fresh.Close()
+		wg.Wait()
+	}
+	t.Logf("%d joined to the fresh tunnel, %d to the old one", joined, nobody)
+	if joined == 0 {
+		t.Error("no JOIN found the fresh tunnel")
 	}
 }
