@@ -1,11 +1,14 @@
 package voipcore
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"hushbell/voipcore/call"
+	"hushbell/voipcore/kx"
 	"hushbell/voipcore/pid"
+	"hushbell/voipcore/session"
 	"hushbell/voipcore/voice"
 )
 
@@ -56,7 +59,37 @@ type Event struct {
 	Outgoing bool
 	Online   bool   // Reachability
 	Report   Report // Answered, and the end of a call that was answered
-	Err      error  // Unreachable and Lost: why; matches ErrNotFound and ErrOffline
+	Err      error  // Unreachable and Lost: why, without addresses; one of the Err values
+}
+
+// Why a call did not come about, or ended, beside ErrNotFound and ErrOffline.
+var (
+	ErrNoWay    = errors.New("voipcore: the exchange points of the pid do not lead to it")
+	ErrImpostor = errors.New("voipcore: who answers is not the pid that was dialled")
+	ErrSilent   = errors.New("voipcore: the far box does not answer any more")
+	ErrBroken   = errors.New("voipcore: the far box broke the protocol")
+	ErrCut      = errors.New("voipcore: the connection was cut")
+)
+
+// reason says in one of the Err values why a call failed. What it leaves out,
+// addresses most of all, is for the debug log.
+func reason(err error) error {
+	for _, r := range []struct{ is, say error }{
+		{ErrNotFound, ErrNotFound},
+		{ErrOffline, ErrOffline},
+		{kx.ErrFewRelays, ErrOffline},
+		{session.ErrWrongPID, ErrImpostor},
+		{session.ErrSilent, ErrSilent},
+		{session.ErrProtocol, ErrBroken},
+		{session.ErrClosed, ErrCut},
+		{kx.ErrNobody, ErrNoWay},
+		{kx.ErrUnreachable, ErrNoWay},
+	} {
+		if errors.Is(err, r.is) {
+			return r.say
+		}
+	}
+	return ErrCut
 }
 
 // A Report says how a call went. Durations of steps that were not taken, as on

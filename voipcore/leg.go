@@ -167,7 +167,8 @@ func (l *leg) tell(k EventKind) {
 	}
 	e := Event{Kind: k, Call: l.id, Own: l.own.ID(), Peer: l.peer, Outgoing: l.outgoing, Report: l.report}
 	if k == Unreachable || k == Lost {
-		e.Err = l.err
+		e.Err = reason(l.err)
+		b.core.log.Debug("call failed", "call", l.id, "err", l.err)
 	}
 	b.core.cfg.Notify(e)
 }

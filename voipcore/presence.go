@@ -34,7 +34,9 @@ type presence struct {
 	wg   sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
-	published time.Time  // when the last record was put and confirmed; zero before
+	published bool       // the last record was put and found again
+	waiting   int        // tunnels that wait at exchange points
+	online    bool       // both, as the owner was told
 }
 
 // A registration is a set of exchange points with the record that names them.
@@ -180,6 +182,7 @@ func (r *registration) serve(pt *point, ready chan<- *point) {
 			continue
 		}
 		pt.add(1)
+		r.p.note(func() { r.p.waiting++ })
 		if first {
 			first = false
 			ready <- pt // it has room for all
@@ -187,6 +190,7 @@ func (r *registration) serve(pt *point, ready chan<- *point) {
 		retry.reset()
 		err = t.Ready(r.ctx)
 		pt.add(-1)
+		r.p.note(func() { r.p.waiting-- })
 		if err != nil {
 			t.Close()
 			retry.wait(r.ctx)
@@ -235,7 +239,7 @@ func (p *presence) publish(ctx context.Context, r *registration) error {
 	for range buildTries {
 		err := p.publishOnce(ctx, r, &refused)
 		if err == nil {
-			p.setPublished(time.Now())
+			p.note(func() { p.published = true })
 			return nil
 		}
 		errs = append(errs, err)
@@ -245,20 +249,22 @@ func (p *presence) publish(ctx context.Context, r *registration) error {
 	}
 	if ctx.Err() == nil {
 		p.core.log.Debug("cannot publish the record", "err", errors.Join(errs...))
-		p.setPublished(time.Time{})
+		p.note(func() { p.published = false })
 	}
 	return errors.Join(errs...)
 }
 
-// setPublished notes whether the record is in the DHT, and tells the owner
-// when that has changed.
-func (p *presence) setPublished(t time.Time) {
+// note changes what is known of the presence, and tells the owner when that
+// makes the pid reachable, or no longer so.
+func (p *presence) note(change func()) {
 	p.mu.Lock()
-	changed := t.IsZero() != p.published.IsZero()
-	p.published = t
+	change()
+	online := p.published && p.waiting > 0
+	changed := online != p.online
+	p.online = online
 	p.mu.Unlock()
 	if changed {
-		p.core.reachable(p.key.ID(), !t.IsZero())
+		p.core.reachable(p.key.ID(), online)
 	}
 }
 
