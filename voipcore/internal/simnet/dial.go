@@ -160,7 +160,6 @@ func (h *Host) establishLocked(to netip.AddrPort) (*Conn, error) {
 	client, server := connectLocked(w, inner, target, to)
 	now := time.Now()
 	due := now.Add(client.out.delayLocked())
-	client.out.last = due // no byte arrives before
 	a := &arrival{l, server}
 	if due.After(now) {
 		n.atLocked(due, a)

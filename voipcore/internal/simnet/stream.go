@@ -29,7 +29,6 @@ type flow struct {
 
 	// Guarded by net.mu.
 	segments []segment // under way, the oldest first
-	last     time.Time // when the youngest is due
 	stalled  bool      // in net.stalled
 	used     int       // bytes of the window
 
@@ -63,10 +62,6 @@ func (f *flow) delayLocked() time.Duration {
 func (f *flow) sendLocked(s segment) {
 	now := time.Now()
 	s.due = now.Add(f.delayLocked())
-	if s.due.Before(f.last) {
-		s.due = f.last
-	}
-	f.last = s.due
 	f.used += len(s.b)
 	f.segments = append(f.segments, s)
 	f.soonLocked(now, s.due)
@@ -80,7 +75,8 @@ func (f *flow) soonLocked(now, due time.Time) {
 	}
 }
 
-// fireLocked delivers what is due, or stalls.
+// fireLocked delivers what is due, or stalls. A segment that would have
+// overtaken an older one comes with it.
 func (f *flow) fireLocked(now time.Time) {
 	for len(f.segments) > 0 && !f.segments[0].due.After(now) {
 		if !f.openLocked() {
@@ -108,9 +104,6 @@ func (f *flow) resumeLocked() {
 		if s := &f.segments[i]; s.due.Before(due) {
 			s.due = due
 		}
-	}
-	if f.last.Before(due) {
-		f.last = due
 	}
 	f.soonLocked(now, due)
 }
@@ -162,13 +155,10 @@ func (c *Conn) arriveLocked(s segment) {
 	switch {
 	case s.rst:
 		c.in.rst, c.finished = true, true
-		c.out.segments, c.out.used = nil, 0
 	case c.closed:
-		c.in.used -= len(s.b)
 		if len(s.b) > 0 {
 			c.out.sendLocked(segment{rst: true}) // nobody reads this any more
 		}
-		c.in.from.cond.Broadcast()
 	case s.fin:
 		c.in.fin = true
 	default:

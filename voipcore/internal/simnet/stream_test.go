@@ -102,8 +102,71 @@ func TestStreamTimes(t *testing.T) {
 		c.Write([]byte("x"))
 		s.Read(make([]byte, 9))
 		since("read", 20*time.Millisecond)
+		n.SetDefault(Link{Delay: 20 * time.Millisecond, Loss: 1})
+		c.Write([]byte("x"))
+		n.SetDefault(Link{})
+		c.Write([]byte("y")) // does not overtake
+		s.SetReadDeadline(start.Add(time.Minute))
+		if got, err := io.ReadFull(s, make([]byte, 2)); got != 2 {
+			t.Errorf("read %d bytes, %v", got, err)
+		}
+		since("a segment lost four times", 3020*time.Millisecond)
 		if c.RemoteAddr().String() != l.Addr().String() || s.RemoteAddr().String() != c.LocalAddr().String() {
 			t.Errorf("addresses %v > %v and %v > %v", c.LocalAddr(), c.RemoteAddr(), s.LocalAddr(), s.RemoteAddr())
+		}
+	})
+}
+
+// TestWritesDoNotMix has two goroutines write more than the window holds.
+func TestWritesDoNotMix(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, n *Net) {
+		client, server := connect(t, n.Host(addrA), n.Host(addrB))
+		const size = 3 * window
+		for _, letter := range []byte("ab") {
+			go func() {
+				if _, err := client.Write(bytes.Repeat([]byte{letter}, size)); err != nil {
+					t.Errorf("write: %v", err)
+				}
+			}()
+		}
+		got := make([]byte, 2*size)
+		for i := 0; i < len(got); i += 1024 { // slowly, so that both wait for room
+			if _, err := io.ReadFull(server, got[i:i+1024]); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		changes := 0
+		for i := range len(got) - 1 {
+			if got[i] != got[i+1] {
+				changes++
+			}
+		}
+		if changes != 1 {
+			t.Errorf("the two writes took turns %d times, want 1", changes)
+		}
+	})
+}
+
+func TestBacklog(t *testing.T) {
+	inBubble(t, 1, func(t *testing.T, n *Net) {
+		a := n.Host(addrA)
+		l, _ := a.Listen(7)
+		var last net.Conn
+		for range backlog + 1 {
+			c, err := a.Dial(t.Context(), a.AddrPort(7))
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = c
+		}
+		if _, err := last.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("one more than the backlog: %v, want ECONNRESET", err)
+		}
+		for range backlog {
+			if _, err := l.Accept(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }
