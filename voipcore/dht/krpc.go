@@ -38,10 +38,10 @@ func parse(packet []byte) kind {
 		switch string(key) {
 		case "a":
 			has.a = true
-			return s.body(argument)
+			return s.body(query)
 		case "r":
 			has.r = true
-			return s.body(result)
+			return s.body(response)
 		case "e":
 			has.e = true
 			return s.errorList()
@@ -113,18 +113,23 @@ type scanner struct {
 }
 
 // body steps over the dictionary of arguments or results, which must have an id.
-func (s *scanner) body(value func(s *scanner, key []byte) bool) bool {
+// It asks for the kind because a function in its place would make the scanner
+// escape to the heap.
+func (s *scanner) body(of kind) bool {
 	id := false
 	return s.dict(func(key []byte) bool {
 		if string(key) == "id" {
 			id = true
 			return s.size(20, 20)
 		}
-		return value(s, key)
+		if of == query {
+			return s.argument(key)
+		}
+		return s.result(key)
 	}) && id
 }
 
-func argument(s *scanner, key []byte) bool {
+func (s *scanner) argument(key []byte) bool {
 	switch string(key) {
 	case "target", "info_hash":
 		return s.size(20, 20)
@@ -133,10 +138,10 @@ func argument(s *scanner, key []byte) bool {
 	case "port", "implied_port", "noseed", "scrape":
 		return s.integer(maxSmall)
 	}
-	return item(s, key)
+	return s.item(key)
 }
 
-func result(s *scanner, key []byte) bool {
+func (s *scanner) result(key []byte) bool {
 	switch string(key) {
 	case "nodes":
 		return s.multiple(26, maxNodes)
@@ -154,11 +159,11 @@ func result(s *scanner, key []byte) bool {
 	case "interval", "num":
 		return s.integer(maxDigits)
 	}
-	return item(s, key)
+	return s.item(key)
 }
 
 // item steps over a field of BEP 44, which arguments and results share.
-func item(s *scanner, key []byte) bool {
+func (s *scanner) item(key []byte) bool {
 	switch string(key) {
 	case "k":
 		return s.size(32, 32)

@@ -32,10 +32,12 @@ const (
 	// before.
 	roundDelay = 250 * time.Millisecond
 
-	// checkEvery is how often a node looks whether it is cut off, and tries
-	// again if it is; checkAtLeast is how seldom it comes to try.
-	checkEvery   = 10 * time.Second
-	checkAtLeast = 2 * time.Minute
+	// checkEvery is how often a node looks whether it is cut off. If it is, or
+	// has met nobody yet, it tries again after retryFirst, and then after twice
+	// the time before, up to retryLast.
+	checkEvery = 10 * time.Second
+	retryFirst = time.Second
+	retryLast  = time.Minute
 
 	// saveEvery is how often the table is written: a flash card lives long
 	// enough for one small file in half an hour.
@@ -201,35 +203,43 @@ func (o *overlay) bootstrap(ctx context.Context) bool {
 // maintain finds the way into the network, and finds it again when nobody is
 // left. It ends with the node.
 func (o *overlay) maintain() {
-	o.join()
+	met := o.join()
 	if o.n.ctx.Err() != nil {
 		return
 	}
 	o.n.wg.Go(o.server.TableMaintainer) // pings and refreshes every minute; ends with the server
-	wait := checkEvery
-	for o.n.pause(wait) {
-		if o.good() > 0 {
-			wait = checkEvery
+	wait := retryFirst
+	for {
+		if met && o.good() > 0 {
+			wait = retryFirst
+			if !o.n.pause(checkEvery) {
+				return
+			}
 			continue
 		}
-		o.join()
-		wait = min(2*wait, checkAtLeast)
+		if !o.n.pause(wait) {
+			return
+		}
+		wait = min(2*wait, retryLast)
+		met = o.join()
 	}
 }
 
-// join is a few bootstraps in a row, or one if nobody answers.
-func (o *overlay) join() {
+// join is a few bootstraps in a row, or one if nobody answers. It reports
+// whether somebody did.
+func (o *overlay) join() (met bool) {
 	delay := roundDelay
 	for round := range rounds {
-		met := o.bootstrap(o.n.ctx)
+		met = o.bootstrap(o.n.ctx)
 		if met || o.n.alone() {
 			o.n.readyOnce.Do(func() { close(o.n.ready) })
 		}
 		if !met || round == rounds-1 || !o.n.pause(delay) {
-			return
+			break
 		}
 		delay *= 2
 	}
+	return met
 }
 
 // good returns the number of nodes that answered lately.

@@ -130,6 +130,7 @@ func assertGet(t testing.TB, n *Node, want Item) {
 // The life of a swarm of 24: every record is found from everywhere, the newest
 // wins, the copies are where they belong, and still so with a third killed.
 func TestSwarm(t *testing.T) {
+	t.Parallel()
 	const size, items = 24, 24
 	nodes := swarm(t, size, "127.0.0.1:0", Config{})
 	var newest []Item
@@ -186,29 +187,33 @@ func TestSwarm(t *testing.T) {
 		living[n.addr()] = n.overlays[0].id
 	}
 	for range 5 {
-		var target [20]byte
-		for i := range target {
-			target[i] = byte(rand.Uint32())
-		}
-		hops, err := alive[0].Trace(testContext(t), target)
-		if err != nil || len(hops) < replicas {
-			t.Errorf("Trace = %d hops, %v", len(hops), err)
-		}
-		for i, h := range hops {
-			if id, ok := living[h.Addr]; !ok || id != h.ID || h.Addr == alive[0].addr() {
-				t.Errorf("hop %d of Trace is no living other node: %v", i, h)
+		wg.Go(func() {
+			var target [20]byte
+			for i := range target {
+				target[i] = byte(rand.Uint32())
 			}
-			if i > 0 && closer(target, h.ID, hops[i-1].ID) {
-				t.Errorf("hop %d of Trace is closer than the one before", i)
+			hops, err := alive[0].Trace(testContext(t), target)
+			if err != nil || len(hops) < replicas {
+				t.Errorf("Trace = %d hops, %v", len(hops), err)
 			}
-		}
+			for i, h := range hops {
+				if id, ok := living[h.Addr]; !ok || id != h.ID || h.Addr == alive[0].addr() {
+					t.Errorf("hop %d of Trace is no living other node: %v", i, h)
+				}
+				if i > 0 && closer(target, h.ID, hops[i-1].ID) {
+					t.Errorf("hop %d of Trace is closer than the one before", i)
+				}
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // One of the first eight hops of a random target, as exchange points are drawn:
 // no node may get very many of the picks.
 func TestTraceIsNotSkewed(t *testing.T) {
-	const size, draws = 20, 300
+	t.Parallel()
+	const size, draws = 20, 200
 	nodes := swarm(t, size, "127.0.0.1:0", Config{})
 	picks := map[netip.AddrPort]int{}
 	for range draws {
@@ -228,7 +233,7 @@ func TestTraceIsNotSkewed(t *testing.T) {
 	}
 	slices.Sort(counts)
 	t.Logf("picks of %d nodes: %v", size-1, counts)
-	// Even would be 15.8 each. Ids are random, so some nodes have more room
+	// Even would be 10.5 each. Ids are random, so some nodes have more room
 	// around them; three times the even share would be another matter.
 	if top := counts[len(counts)-1]; top > 3*draws/(size-1) {
 		t.Errorf("one node has %d of %d picks", top, draws)
