@@ -24,10 +24,10 @@ func capOf(b int, lm uint) int {
 func widthOf(b int) int { return bandEdges[b+1] - bandEdges[b] }
 
 // allocate divides total (in 1/8 bit) among the bands, as the decoder will from
-// the same numbers: the boosts and the trim that were sent. The one choice of
-// its own, where to stop coding bands, is keep's: it gets a band and the bits that
-// the band would have. The skip flags are written to rc.
-func (a *allocation) allocate(rc *rangeCoder, lm uint, total, trim int, boost *[numBands]int, keep func(b, bits int) bool) {
+// the same numbers: the boosts and the trim that were sent. It could stop coding
+// bands early, with a flag each that goes to rc; but keeping every band that is
+// worth a shape sounds better at all rates.
+func (a *allocation) allocate(rc *rangeCoder, lm uint, total, trim int, boost *[numBands]int) {
 	total = max(total, 0)
 	skipBit := 0
 	if total >= oneBit {
@@ -116,7 +116,7 @@ func (a *allocation) allocate(rc *rangeCoder, lm uint, total, trim int, boost *[
 		sum += a.shape[b]
 	}
 
-	// Drop bands from the top as long as keep does not want them.
+	// Drop bands from the top that are not worth it.
 	a.coded = numBands
 	for ; a.coded-1 > lowest; a.coded-- {
 		b := a.coded - 1
@@ -124,13 +124,8 @@ func (a *allocation) allocate(rc *rangeCoder, lm uint, total, trim int, boost *[
 		rest := total - sum - share*bandEdges[a.coded]
 		bits := a.shape[b] + share*widthOf(b) + max(0, rest-bandEdges[b])
 		if bits >= max(threshold[b], 2*oneBit) {
-			wanted := keep(b, bits)
-			rc.bit(wanted, 1)
-			if wanted {
-				break
-			}
-			sum += oneBit
-			bits -= oneBit
+			rc.bit(true, 1)
+			break
 		}
 		sum -= a.shape[b]
 		a.shape[b] = 0

@@ -44,6 +44,7 @@ type Encoder struct {
 	cfg     Config
 	lm      uint // log2 of the frame in blocks of 2.5 ms: 2 or 3
 	payload int  // bytes after the TOC byte
+	bitrate int
 	long    *mdct
 	short   *mdct
 
@@ -61,7 +62,6 @@ type state struct {
 	in       [shortLen + maxFrame]float32 // the overlap of the frame before, then this frame
 	env      envelope
 	started  bool // a frame with energies was coded
-	coded    int  // bands with a shape in the last frame
 	runs     int  // transient frames in a row
 	rc       rangeCoder
 	spectrum [maxFrame]float32
@@ -70,6 +70,7 @@ type state struct {
 // NewEncoder makes an encoder.
 func NewEncoder(cfg Config) (*Encoder, error) {
 	e := &Encoder{cfg: cfg, payload: cfg.PacketBytes - 1}
+	e.bitrate = cfg.PacketBytes * 8 * sampleRate / max(1, cfg.FrameSamples)
 	switch cfg.FrameSamples {
 	case 480:
 		e.lm = 2
@@ -163,7 +164,7 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 	rc.bit(false, 15) // not silent
 	next.write(rc)
 
-	transient := attack(e.in[:n+shortLen]) > tune[0]
+	transient := attack(e.in[:n+shortLen]) > attackLimit
 	var amp, logE [numBands]float32
 	if transient {
 		blocks := 1 << lm
@@ -181,13 +182,13 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 
 	tf, sel := e.tf.choose(e.spectrum[:], lm, transient)
 	e.encodeTF(&tf, sel, transient)
-	spread := int(tune[5])
+	spread := spreadNormal
 	if rc.tell()+4 <= budget {
 		rc.symbol(spread, spreadCDF, 5)
 	}
 	var boost [numBands]int
 	left := e.encodeBoost(&boost)
-	trim := int(tune[4])
+	trim := chooseTrim(&logE, e.bitrate)
 	if rc.tellFrac()+6*oneBit <= left {
 		rc.symbol(trim, trimCDF, 7)
 	}
@@ -198,10 +199,7 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 		antiCollapse = oneBit
 	}
 	var a allocation
-	a.allocate(rc, lm, total-antiCollapse, trim, &boost, func(b, bits int) bool {
-		return true
-	})
-	e.coded = a.coded
+	a.allocate(rc, lm, total-antiCollapse, trim, &boost)
 	e.env.fine(rc, &a.fine)
 
 	e.shaper.rc, e.shaper.lm, e.shaper.transient, e.shaper.spread = rc, lm, transient, spread
@@ -209,7 +207,7 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 	if antiCollapse > 0 {
 		// After some frames of short blocks noise is what the sound is like.
 		on := uint32(0)
-		if e.runs < int(tune[3]) {
+		if e.runs < 2 {
 			on = 1
 		}
 		rc.raw(on, 1)

@@ -1,12 +1,15 @@
 package celt
 
+import "math"
+
 const (
 	preEmphasis = 0.85000610 // 27853/32768 (4.3.7.2)
 	// quietest is half a step of 16-bit samples: below it a frame is silent.
 	quietest = 0.5
-	loudest  = 65536
-	// dcPole puts the corner of the DC filter at 3 Hz.
-	dcPole = 1 - 2*3.14159265*3/sampleRate
+	// limit is twice full scale.
+	limit = 65536
+	// dcShare puts the corner of the DC filter at 3 Hz.
+	dcShare = 2 * math.Pi * 3 / sampleRate
 )
 
 // A conditioner prepares samples for the codec: cleans them, takes off what is
@@ -18,39 +21,46 @@ type conditioner struct {
 }
 
 // condition writes the prepared samples to out, in units of 16-bit samples, and
-// reports whether they are silent and what they overlap with is too.
+// reports whether they are silent and what they overlap with is too. The
+// number of samples is a multiple of 4.
 func (c *conditioner) condition(pcm, out []float32, scale float32) bool {
-	out = out[:len(pcm)]
-	dc, last := c.dc, c.last
-	loud := -1
+	const infinity = 0x7f800000
+	n := len(pcm)
+	out = out[:n]
+	loudest := uint32(0) // magnitudes compare like their bits, and worse ones are above
 	for i, v := range pcm {
 		v *= scale
-		if !(v < loudest) { // also what is not a number
-			v = clean(v)
-		} else if v < -loudest {
-			v = -loudest
+		out[i] = v
+		loudest = max(loudest, math.Float32bits(v)&signless)
+	}
+	if loudest > math.Float32bits(limit) {
+		for i, v := range out {
+			switch b := math.Float32bits(v) & signless; {
+			case b > infinity:
+				out[i] = 0
+			case v > limit:
+				out[i] = limit
+			case v < -limit:
+				out[i] = -limit
+			}
 		}
-		if v > quietest || v < -quietest {
-			loud = i
+	}
+	loud := -1
+	if loudest > math.Float32bits(quietest) {
+		for loud = n - 1; loud > 0 && out[loud] <= quietest && out[loud] >= -quietest; loud-- {
 		}
-		v -= dc
-		dc += (1 - dcPole) * v
-		out[i] = v - preEmphasis*last
-		last = v
+	}
+
+	// The DC moves so slowly that every fourth sample will do.
+	dc, last := c.dc, c.last
+	for x := out; len(x) >= 4; x = x[4:] {
+		a, b, c, d := x[0]-dc, x[1]-dc, x[2]-dc, x[3]-dc
+		dc += dcShare * (a + b + c + d)
+		x[0], x[1], x[2], x[3] = a-preEmphasis*last, b-preEmphasis*a, c-preEmphasis*b, d-preEmphasis*c
+		last = d
 	}
 	c.dc, c.last = dc, last
-	return c.hush(loud, len(pcm))
-}
 
-func clean(v float32) float32 {
-	if v != v {
-		return 0
-	}
-	return loudest
-}
-
-// hush counts silent samples.
-func (c *conditioner) hush(loud, n int) bool {
 	if loud < 0 {
 		c.quiet += n
 	} else {

@@ -5,6 +5,9 @@ import (
 	"math/rand/v2"
 )
 
+// newRand is a source of random numbers that is the same every time.
+func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
+
 // A sound makes the next n samples at 48 kHz of what it is called.
 type sound struct {
 	name string
