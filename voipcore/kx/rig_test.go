@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,4 +257,28 @@ func talk(t testing.TB, a, b *Tunnel) {
 		}
 		ends[1].SetReadDeadline(time.Time{})
 	}
+}
+
+// A recordingClock notes who told the time, and trusts nobody.
+type recordingClock struct {
+	mu   sync.Mutex
+	told map[netip.AddrPort]int
+}
+
+func (c *recordingClock) Now() time.Time { return time.Now() }
+func (c *recordingClock) Trusted() bool  { return false }
+
+func (c *recordingClock) Told(by netip.AddrPort, _ time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told == nil {
+		c.told = map[netip.AddrPort]int{}
+	}
+	c.told[by]++
+}
+
+func (c *recordingClock) count(by netip.AddrPort) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told[by]
 }

@@ -99,15 +99,24 @@ func (n *Node) Build(ctx context.Context, path []Relay) (*Tunnel, error) {
 
 // addHop runs TLS with the hop that the tunnel now reaches.
 func (t *Tunnel) addHop(ctx context.Context, r Relay) error {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	limit, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	far := &r.Key
 	if r.Key == (pid.ID{}) {
 		far = nil
 	}
 	conn := tls.Client(t.conn, keytls.Client(alpnHop, far, nil))
-	if err := conn.HandshakeContext(ctx); err != nil {
+	// Not HandshakeContext: it would close the TLS underneath, whose good bye
+	// waits for a hop that may be dead.
+	stop := context.AfterFunc(limit, func() { t.Close() })
+	err := conn.Handshake()
+	switch stopped := stop(); {
+	case ctx.Err() != nil:
+		return fmt.Errorf("kx: %w", ctx.Err())
+	case err != nil:
 		return t.brokenBy(err)
+	case !stopped:
+		return t.brokenBy(limit.Err())
 	}
 	cs := conn.ConnectionState()
 	there, back, err := exportKeys(&cs, "hushbell layer")
