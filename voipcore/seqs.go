@@ -9,7 +9,7 @@ import (
 	"os"
 	"sync"
 
-	"hushbell/voipcore/internal/durable"
+	"hushbell/voipcore/durable"
 	"hushbell/voipcore/pid"
 )
 

@@ -10,7 +10,7 @@ import (
 	"os"
 	"strings"
 
-	"hushbell/voipcore/internal/durable"
+	"hushbell/voipcore/durable"
 )
 
 // The file of nodes lets a node come back when those of its configuration are

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"hushbell/voipcore/internal/durable"
+	"hushbell/voipcore/durable"
 	"hushbell/voipcore/pid"
 	"hushbell/voipcore/wire"
 )

@@ -11,7 +11,7 @@ import (
 	"os"
 	"strings"
 
-	"hushbell/voipcore/internal/durable"
+	"hushbell/voipcore/durable"
 )
 
 // A Key is the private half of a pseudo-identity. It cannot be printed: fmt
