@@ -27,7 +27,7 @@ func folder(pkg string) string {
 		return root
 	case "conformance":
 		return "."
-	case "keytls", "simnet", "durable":
+	case "keytls", "simnet":
 		return filepath.Join(root, "internal", pkg)
 	}
 	return filepath.Join(root, pkg)
