@@ -15,20 +15,21 @@ import (
 // layers says which of our packages each package may import. It is the
 // architecture: a new arrow is a reviewed line here.
 var layers = map[string]string{
-	"alsa":       "",
-	"alsa/pulse": "alsa",
-	"gpio":       "",
-	"board":      "voipcore/voice voipcore/voice/wav",
+	"alsa":                      "alsa/pulse",
+	"alsa/pulse":                "",
+	"alsa/internal/soundserver": "",
+	"gpio":                      "",
+	"board":                     "voipcore/voice voipcore/voice/wav",
 
-	"voipcore/internal/durable": "",
-	"voipcore/internal/keytls":  "voipcore/pid",
-	"voipcore/internal/simnet":  "",
+	"voipcore/durable":         "",
+	"voipcore/internal/keytls": "voipcore/pid",
+	"voipcore/internal/simnet": "",
 
-	"voipcore/pid":                   "voipcore/internal/durable",
+	"voipcore/pid":                   "voipcore/durable",
 	"voipcore/clock":                 "",
 	"voipcore/wire":                  "voipcore/pid",
-	"voipcore/dht":                   "voipcore/pid voipcore/internal/durable",
-	"voipcore/kx":                    "voipcore/pid voipcore/wire voipcore/internal/durable voipcore/internal/keytls",
+	"voipcore/dht":                   "voipcore/pid voipcore/durable",
+	"voipcore/kx":                    "voipcore/pid voipcore/wire voipcore/durable voipcore/internal/keytls",
 	"voipcore/session":               "voipcore/pid voipcore/wire voipcore/internal/keytls",
 	"voipcore/call":                  "",
 	"voipcore/voice":                 "voipcore/wire",
@@ -38,12 +39,12 @@ var layers = map[string]string{
 	"voipcore/voice/wav":             "",
 	"voipcore/voice/internal/metric": "",
 	"voipcore": "voipcore/pid voipcore/wire voipcore/clock voipcore/dht voipcore/kx voipcore/session" +
-		" voipcore/call voipcore/voice",
+		" voipcore/call voipcore/voice voipcore/durable",
 
 	"device":              "voipcore voipcore/call voipcore/pid voipcore/voice",
 	"device/config":       "voipcore/pid",
 	"device/control":      "",
-	"device/cmd/hushbell": "board device device/config device/control voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/internal/durable",
+	"device/cmd/hushbell": "board device device/config device/control voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
 }
 
 // topLevel are the names that the tree may have at its top, beside dotfiles.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hushbell/voipcore/call"
@@ -251,6 +252,11 @@ func (c *Core) reach(ctx context.Context, own *pid.Key, far pid.ID) (r reached) 
 			return r
 		}
 		r.report.Lookup = time.Since(began)
+		// A relay that was asked must not be on the call's path: it could tell
+		// that the two belong together. Where there is no other, it has to be.
+		slices.SortStableFunc(rec.ExchangePoints, func(a, b wire.ExchangePoint) int {
+			return rank(slices.Contains(asked, a.Relay)) - rank(slices.Contains(asked, b.Relay))
+		})
 		for i := range rec.ExchangePoints {
 			if r.err = c.reachAt(ctx, &r, own, far, rec, &rec.ExchangePoints[i], asked); r.err == nil || ctx.Err() != nil {
 				return r
@@ -259,6 +265,13 @@ func (c *Core) reach(ctx context.Context, own *pid.Key, far pid.ID) (r reached) 
 		}
 	}
 	return r
+}
+
+func rank(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
 }
 
 // reachAt joins at one exchange point and runs the end-to-end handshake.

@@ -140,7 +140,7 @@ func (t *linkTable) add(l *link, start func()) bool {
 		var b [4]byte
 		rand.Read(b[:])
 		id := binary.BigEndian.Uint32(b[:])
-		if b[0] == wire.FirstByteKRPC || t.byUDP[id] != nil {
+		if id == 0 || b[0] == wire.FirstByteKRPC || t.byUDP[id] != nil { // 0 is "not told yet"
 			continue
 		}
 		l.udp.rxID = id
