@@ -2,6 +2,7 @@ package celt
 
 import (
 	"fmt"
+	"os"
 	"testing"
 )
 
@@ -31,5 +32,25 @@ func BenchmarkEncode(b *testing.B) {
 				at += 960
 			}
 		})
+	}
+}
+
+// TestLoop encodes CELT_FRAMES frames of 20 ms at 32 kbit/s and nothing else: the load
+// under which instructions are counted.
+func TestLoop(t *testing.T) {
+	var frames, complexity int
+	if n, _ := fmt.Sscan(os.Getenv("CELT_LOOP"), &frames, &complexity); n != 2 {
+		t.Skip("runs on behalf of the instruction count only")
+	}
+	pcm := vowels(newRand(1), sampleRate)
+	e, err := NewEncoder(Config{960, 80, complexity})
+	if err != nil {
+		t.Fatal(err)
+	}
+	packet := make([]byte, 80)
+	for f := range frames {
+		if _, err := e.Encode(pcm[f%50*960:], packet); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -15,3 +15,54 @@ func chooseTrim(logE *[numBands]float32, bitrate int) int {
 	tilt *= 3.0 / (numBands * numBands)
 	return int(centre + max(-span, min(tilt, span)) + 0.5)
 }
+
+// chooseBoost returns how many steps more than their share the bands get that stand
+// out of their neighbours: formants, and notes. Below 20 kbit/s there is nothing
+// to give.
+func chooseBoost(logE *[numBands]float32, bitrate int) (boost [numBands]int) {
+	const (
+		over  = 1 // 6 dB
+		steps = 2
+	)
+	if bitrate < 20000 {
+		return boost
+	}
+	for b := 1; b < numBands-1; b++ {
+		below, above := logE[max(b-2, 0)]+logE[b-1], logE[b+1]+logE[min(b+2, numBands-1)]
+		c := logE[b] - (below+above)/4 - over
+		if c > 0 && logE[b] > 0 {
+			boost[b] = min(int(c)+1, steps)
+		}
+	}
+	return boost
+}
+
+// chooseSpread says how much the pulses are smeared: the less, the more some
+// coefficients stand out of the others by themselves. Speech is all the same
+// to it; it is for pure tones.
+func chooseSpread(spectrum []float32, lm uint) int {
+	sum, count := float32(0), float32(0)
+	for b := range numBands {
+		x := spectrum[bandEdges[b]<<lm : bandEdges[b+1]<<lm]
+		if len(x) < 16 {
+			continue
+		}
+		fourth := float32(1e-9)
+		for _, v := range x {
+			v *= v
+			fourth += v * v
+		}
+		// The fourth moment is 3 for noise, so this is 1.6.
+		w := float32(len(x))
+		sum += w * log2(fourth*w)
+		count += w
+	}
+	switch mean := sum / count; {
+	case mean > 4:
+		return spreadNone
+	case mean > 3:
+		return spreadLight
+	default:
+		return spreadNormal
+	}
+}

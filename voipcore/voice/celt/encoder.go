@@ -16,6 +16,14 @@ const (
 // MaxComplexity is the highest of Config.Complexity.
 const MaxComplexity = 5
 
+// From which complexity on the choices are made that cost most. Short blocks,
+// tilt and boosts cost next to nothing and are always there.
+const (
+	withTF     = 1
+	withSpread = 2
+	withPitch  = 3
+)
+
 // Config says what an Encoder makes. All fields are constant for its life.
 type Config struct {
 	// FrameSamples is 480 or 960: 10 or 20 ms at 48 kHz.
@@ -127,9 +135,11 @@ func (e *Encoder) encode(pcm []float32, scale float32, packet []byte) (int, erro
 	n := len(pcm)
 	copy(e.in[:shortLen], e.in[n:n+shortLen])
 	silent := e.input.condition(pcm, e.filter.next(n), scale)
-	next := e.filter.choose(n, e.payload < 35)
-	if silent {
-		next = comb{period: minPeriod}
+	next := comb{period: minPeriod}
+	if e.cfg.Complexity >= withPitch {
+		if c := e.filter.choose(n, e.payload < 35); !silent {
+			next = c
+		}
 	}
 	e.filter.run(e.in[shortLen:], n, next)
 
@@ -180,16 +190,29 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 
 	e.encodeEnergy(&logE)
 
-	tf, sel := e.tf.choose(e.spectrum[:], lm, transient)
+	var tf [numBands]int
+	sel := 0
+	if e.cfg.Complexity >= withTF {
+		tf, sel = e.tf.choose(e.spectrum[:], lm, transient)
+	} else if transient {
+		for b := range tf {
+			tf[b] = 1 // leave the short blocks as they are
+		}
+	}
 	e.encodeTF(&tf, sel, transient)
-	spread := spreadNormal
+	spread := spreadNormal // what it is if there is no room to say
 	if rc.tell()+4 <= budget {
+		spread = spreadNone // which costs nothing
+		if e.cfg.Complexity >= withSpread {
+			spread = chooseSpread(e.spectrum[:], lm)
+		}
 		rc.symbol(spread, spreadCDF, 5)
 	}
-	var boost [numBands]int
+	boost := chooseBoost(&logE, e.bitrate)
 	left := e.encodeBoost(&boost)
-	trim := chooseTrim(&logE, e.bitrate)
+	trim := 5 // likewise
 	if rc.tellFrac()+6*oneBit <= left {
+		trim = chooseTrim(&logE, e.bitrate)
 		rc.symbol(trim, trimCDF, 7)
 	}
 
