@@ -1,0 +1,196 @@
+// Package config is the configuration of a box or a relay: one file that its
+// owner writes (Config), and the contacts, which the program writes (Contacts).
+//
+// There is one struct, one parser and one check. The parser takes nothing that
+// it does not know, and tells everything that is wrong at once, each with its
+// line. The package opens nothing that the file names: whether there is such a
+// board, sound card or contact is seen when the box starts.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// A Config is what the file says, with defaults for what it leaves out.
+// Default returns one that only lacks relays to begin with.
+type Config struct {
+	Bootstrap   []netip.AddrPort // relays to begin with at the first start
+	Listen      netip.AddrPort   // where the box's UDP socket is; not valid: any port of all addresses
+	TestNetwork bool             // take loopback and private addresses for relays
+	Hops        int              // of each tunnel, 1 to MaxHops
+	Complexity  int              // work of the voice encoder, 0 to MaxComplexity
+	PID         string           // the name of the key that we call with
+	Unknown     Unknown          // what becomes of callers who are no contacts
+	Button      Button
+	Board       Board
+	Relay       Relay
+}
+
+// A Button says what a press does.
+type Button struct {
+	Call string // the name of a contact; "" for none
+}
+
+// A Board says which board this is, and what overrides its profile.
+type Board struct {
+	Name       string
+	Microphone string // of the simulated board: a WAV file to speak; "" is silence
+	Speaker    string // of the simulated board: a WAV file to record; "" is nowhere
+}
+
+// A Relay says how this machine helps others; without Listen it does not.
+type Relay struct {
+	Listen    netip.AddrPort
+	Advertise []netip.AddrPort // where others reach it; none: Listen
+	Limits    Limits
+}
+
+// Limits bound what a relay spends on others; 0 stands for the default.
+type Limits struct {
+	Links         int // connections at a time
+	Tunnels       int // ends of tunnels
+	LinkTunnels   int // tunnels that one connection may open
+	Registrations int // tunnels that wait here, as at an exchange point
+}
+
+// Bounds of Config.
+const (
+	MaxHops       = 3 // a voice cell has room for so many layers
+	MaxComplexity = 5 // the voice encoder knows so many steps
+)
+
+// An Unknown is what becomes of a caller who is no contact.
+type Unknown string
+
+// What can become of strangers.
+const (
+	Refuse Unknown = "refuse"
+	Ring   Unknown = "ring"
+)
+
+// Default returns the configuration of an empty file.
+func Default() Config {
+	return Config{Hops: MaxHops, Complexity: MaxComplexity, PID: "box", Unknown: Refuse, Board: Board{Name: "sim"}}
+}
+
+// A setting is a key of the file and where its value goes.
+type setting struct {
+	key string
+	at  func(*Config) any // a pointer that set knows
+}
+
+var settings = []setting{
+	{"bootstrap", func(c *Config) any { return &c.Bootstrap }},
+	{"listen", func(c *Config) any { return &c.Listen }},
+	{"test_network", func(c *Config) any { return &c.TestNetwork }},
+	{"hops", func(c *Config) any { return &c.Hops }},
+	{"complexity", func(c *Config) any { return &c.Complexity }},
+	{"pid", func(c *Config) any { return &c.PID }},
+	{"unknown", func(c *Config) any { return &c.Unknown }},
+	{"button.call", func(c *Config) any { return &c.Button.Call }},
+	{"board.name", func(c *Config) any { return &c.Board.Name }},
+	{"board.microphone", func(c *Config) any { return &c.Board.Microphone }},
+	{"board.speaker", func(c *Config) any { return &c.Board.Speaker }},
+	{"relay.listen", func(c *Config) any { return &c.Relay.Listen }},
+	{"relay.advertise", func(c *Config) any { return &c.Relay.Advertise }},
+	{"relay.links", func(c *Config) any { return &c.Relay.Limits.Links }},
+	{"relay.tunnels", func(c *Config) any { return &c.Relay.Limits.Tunnels }},
+	{"relay.link_tunnels", func(c *Config) any { return &c.Relay.Limits.LinkTunnels }},
+	{"relay.registrations", func(c *Config) any { return &c.Relay.Limits.Registrations }},
+}
+
+// A Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	Key  string
+	Text string
+}
+
+// Check returns all that is wrong with c, whoever made it.
+func (c *Config) Check() []Problem {
+	var all []Problem
+	wrong := func(key, format string, a ...any) { all = append(all, Problem{key, fmt.Sprintf(format, a...)}) }
+	if c.Hops < 1 || c.Hops > MaxHops {
+		wrong("hops", "%d hops: 1 to %d are possible, and fewer than %d give up anonymity", c.Hops, MaxHops, MaxHops)
+	}
+	if c.Complexity < 0 || c.Complexity > MaxComplexity {
+		wrong("complexity", "%d: it goes from 0, the least work, to %d, the best sound", c.Complexity, MaxComplexity)
+	}
+	if c.Unknown != Refuse && c.Unknown != Ring {
+		wrong("unknown", "%q: say %q or %q", string(c.Unknown), Refuse, Ring)
+	}
+	if err := CheckKeyName(c.PID); err != nil {
+		wrong("pid", "%v", err)
+	}
+	if c.Button.Call != "" {
+		if err := CheckName(c.Button.Call); err != nil {
+			wrong("button.call", "%v", err)
+		}
+	}
+	if c.Board.Name == "" {
+		wrong("board.name", "say which board this is, %q for the simulated one", "sim")
+	}
+	for _, a := range c.Bootstrap {
+		if !a.Addr().IsValid() || a.Addr().IsUnspecified() || a.Port() == 0 {
+			wrong("bootstrap", "nobody can be reached at %v", a)
+		}
+	}
+	c.checkRelay(wrong)
+	return all
+}
+
+func (c *Config) checkRelay(wrong func(key, format string, a ...any)) {
+	r := &c.Relay
+	for _, l := range []struct {
+		key string
+		n   int
+	}{{"relay.links", r.Limits.Links}, {"relay.tunnels", r.Limits.Tunnels},
+		{"relay.link_tunnels", r.Limits.LinkTunnels}, {"relay.registrations", r.Limits.Registrations}} {
+		if l.n < 0 {
+			wrong(l.key, "%d: a limit is a number from 1, or 0 for the default", l.n)
+		}
+	}
+	if !r.Listen.IsValid() {
+		if len(r.Advertise) > 0 || r.Limits != (Limits{}) {
+			wrong("relay.listen", "a relay needs it: the address and port at which it listens")
+		}
+		return
+	}
+	if c.Listen.IsValid() && c.Listen != r.Listen {
+		wrong("listen", "a box that relays has one socket for both: leave this one out, relay.listen counts")
+	}
+	if r.Listen.Port() == 0 {
+		wrong("relay.listen", "others must find it again: a relay needs a port that stays")
+	}
+	if r.Listen.Addr().IsUnspecified() && len(r.Advertise) == 0 {
+		wrong("relay.advertise", "a relay that listens on all addresses must be told which one others reach it by")
+	}
+	for _, a := range r.Advertise {
+		if a.Addr().IsUnspecified() || a.Port() == 0 {
+			wrong("relay.advertise", "nobody can reach a relay at %v", a)
+		}
+	}
+}
+
+// CheckKeyName reports whether a name can be that of a key: it becomes part of
+// a file's name.
+func CheckKeyName(name string) error {
+	ok := name != "" && len(name) <= 32 && !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	})
+	if !ok {
+		return fmt.Errorf("%q cannot be the name of a pid: take 1 to 32 of a-z, 0-9, - and _", name)
+	}
+	return nil
+}
+
+// Err returns what Check returns as one error, nil if there is nothing.
+func (c *Config) Err() error {
+	var errs []error
+	for _, p := range c.Check() {
+		errs = append(errs, fmt.Errorf("%s: %s", p.Key, p.Text))
+	}
+	return errors.Join(errs...)
+}
