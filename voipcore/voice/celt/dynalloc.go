@@ -23,6 +23,7 @@ func chooseBoost(logE *[numBands]float32, bitrate int) (boost [numBands]int) {
 	const (
 		over  = 1 // 6 dB
 		steps = 2
+		far   = 3 // where speech ends and pure tones begin
 	)
 	if bitrate < 20000 {
 		return boost
@@ -31,7 +32,7 @@ func chooseBoost(logE *[numBands]float32, bitrate int) (boost [numBands]int) {
 		below, above := logE[max(b-2, 0)]+logE[b-1], logE[b+1]+logE[min(b+2, numBands-1)]
 		c := logE[b] - (below+above)/4 - over
 		if c > 0 && logE[b] > 0 {
-			boost[b] = min(int(c)+1, steps)
+			boost[b] = min(int(c)+1, steps) + min(max(0, int(c)-far)*4, 24)
 		}
 	}
 	return boost

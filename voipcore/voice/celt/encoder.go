@@ -22,6 +22,8 @@ const (
 	withTF     = 1
 	withSpread = 2
 	withPitch  = 3
+	withIntra  = 4
+	withPolish = 5
 )
 
 // Config says what an Encoder makes. All fields are constant for its life.
@@ -41,6 +43,9 @@ func PacketBytes(bitrate, frameSamples int) int {
 }
 
 const sampleRate = 48000
+
+// Delay is by how many samples the sound comes out late: the overlap of the frames, 2.5 ms.
+const Delay = shortLen
 
 // ErrShortBuffer is returned by Encode if the packet or the samples do not fit
 // the Config.
@@ -95,6 +100,7 @@ func NewEncoder(cfg Config) (*Encoder, error) {
 		return nil, fmt.Errorf("celt: complexity %d: want 0 to %d", cfg.Complexity, MaxComplexity)
 	}
 	e.long, e.short = newMDCT(cfg.FrameSamples), newMDCT(shortLen)
+	e.shaper.search.polish = cfg.Complexity >= withPolish
 	return e, nil
 }
 
@@ -108,7 +114,7 @@ func (e *Encoder) FinalRange() uint32 { return e.rc.size }
 
 // Encode writes the packet for one frame of samples to packet and returns its
 // size, always Config.PacketBytes. Both slices may be longer than needed and are
-// not kept. Any samples will do. The sound comes out 120 samples (2.5 ms) late.
+// not kept. Any samples will do.
 func (e *Encoder) Encode(pcm []int16, packet []byte) (int, error) {
 	if len(pcm) < e.cfg.FrameSamples {
 		return 0, fmt.Errorf("celt: encode: %d samples of %d: %w", len(pcm), e.cfg.FrameSamples, ErrShortBuffer)
@@ -166,6 +172,7 @@ func (e *Encoder) encodeSilence() {
 		e.env.value[b] = silenceEnergy
 	}
 	e.runs = 0
+	e.started = false
 }
 
 func (e *Encoder) encodeFrame(n int, next comb) {
@@ -255,18 +262,24 @@ func (e *Encoder) encodeEnergy(logE *[numBands]float32) {
 		}
 		env.coarse(rc, logE, e.lm, isIntra)
 	}
-	code(&intra, true)
-	if e.started {
-		withIntra := *rc
+	switch {
+	case !e.started:
+		code(&intra, true)
+		e.env = intra
+	case e.cfg.Complexity < withIntra:
+		code(&inter, false)
+		e.env = inter
+	default:
+		code(&intra, true)
+		ifIntra := *rc
 		*rc = start
 		code(&inter, false)
-		if rc.tellFrac() <= withIntra.tellFrac() {
-			e.env = inter
-			return
+		e.env = inter
+		if ifIntra.tellFrac() < rc.tellFrac() {
+			*rc = ifIntra
+			e.env = intra
 		}
-		*rc = withIntra
 	}
-	e.env = intra
 }
 
 // encodeTF writes the time-frequency changes: flags, one per band and coded as

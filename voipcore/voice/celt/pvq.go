@@ -97,9 +97,10 @@ func turn(x []float32, stride int, cos, sin float32) {
 
 // A searcher finds pulse vectors. It is scratch space only.
 type searcher struct {
-	mag   [maxWidth]float32 // magnitudes of the target
-	twice [maxWidth]float32 // twice the pulses so far, plus one
-	pulse [maxWidth]int32   // the result, with signs
+	polish bool              // look for better places when all pulses are placed
+	mag    [maxWidth]float32 // magnitudes of the target
+	twice  [maxWidth]float32 // twice the pulses so far, plus one
+	pulse  [maxWidth]int32   // the result, with signs
 }
 
 // search fills pulse[:len(x)] with the k pulses that point closest to x, that is
@@ -164,11 +165,56 @@ func (s *searcher) search(x []float32, k int) {
 		twice[best] += 2
 		pulse[best]++
 	}
+	if s.polish {
+		dot, energy = s.move(n, dot, energy)
+	}
 	for i, v := range x {
 		// Without a branch: signs are random, so one would be missed half the time.
 		sign := int32(math.Float32bits(v)) >> 31
 		pulse[i] = pulse[i] ^ sign - sign
 	}
+}
+
+// move takes pulses away where that hurts least, one at a time, and puts them where
+// they are best, as long as that is another place.
+func (s *searcher) move(n int, dot, energy float32) (float32, float32) {
+	mag, twice, pulse := s.mag[:n], s.twice[:n], s.pulse[:n]
+	for range 4 {
+		from, fromNum, fromDen := -1, float32(-1), float32(1)
+		for i, p := range pulse {
+			if p == 0 {
+				continue
+			}
+			d := dot - mag[i]
+			d *= d
+			e := energy - twice[i] + 2
+			if d*fromDen > fromNum*e {
+				from, fromNum, fromDen = i, d, e
+			}
+		}
+		if from < 0 || fromDen <= 0 {
+			break
+		}
+		d0, e0 := dot-mag[from], energy-twice[from]+2
+		to, num, den := from, dot*dot, energy
+		for i, m := range mag {
+			d := d0 + m
+			d *= d
+			e := e0 + twice[i]
+			if i != from && d*den > num*e {
+				to, num, den = i, d, e
+			}
+		}
+		if to == from {
+			break
+		}
+		pulse[from]--
+		twice[from] -= 2
+		dot, energy = d0+mag[to], e0+twice[to]
+		pulse[to]++
+		twice[to] += 2
+	}
+	return dot, energy
 }
 
 // counts[r][c] is U(n, k) of 4.3.4.2 for r = min(n, k) and c = max(n, k): the

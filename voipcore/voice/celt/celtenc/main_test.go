@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pion/opus/pkg/oggreader"
+
+	"hushbell/voipcore/voice/celt"
+)
+
+// wav makes a WAV file.
+func wav(rate, channels int, pcm []int16) []byte {
+	var b bytes.Buffer
+	b.WriteString("RIFF\x00\x00\x00\x00WAVELIST\x03\x00\x00\x00abc\x00fmt \x10\x00\x00\x00")
+	for _, v := range []any{uint16(1), uint16(channels), uint32(rate), uint32(2 * rate * channels), uint16(2 * channels), uint16(16)} {
+		_ = binary.Write(&b, binary.LittleEndian, v)
+	}
+	b.WriteString("data")
+	_ = binary.Write(&b, binary.LittleEndian, uint32(2*len(pcm)))
+	_ = binary.Write(&b, binary.LittleEndian, pcm)
+	return b.Bytes()
+}
+
+func sine(n int) []int16 {
+	pcm := make([]int16, n)
+	for i := range pcm {
+		pcm[i] = int16(8000 * math.Sin(2*math.Pi*440*float64(i)/48000))
+	}
+	return pcm
+}
+
+// TestOgg reads back the stream: its packets, and the position of its end.
+func TestOgg(t *testing.T) {
+	for _, samples := range []int{0, 1, 500, 840, 841, 959, 960, 961, 48000, 100000} {
+		for _, frame := range []int{480, 960} {
+			var out bytes.Buffer
+			cfg := celt.Config{FrameSamples: frame, PacketBytes: celt.PacketBytes(32000, frame)}
+			if err := encode(cfg, bytes.NewReader(wav(48000, 1, sine(samples))), &out); err != nil {
+				t.Fatal(err)
+			}
+			r, head, err := oggreader.NewWith(&out)
+			if err != nil {
+				t.Fatalf("%d samples: %v", samples, err)
+			}
+			if head.Channels != 1 || head.PreSkip != celt.Delay || head.SampleRate != 48000 {
+				t.Errorf("%d samples: header %+v, want one channel, 48000 Hz, %d samples to skip", samples, head, celt.Delay)
+			}
+			packets, end := 0, uint64(0)
+			for {
+				segments, page, err := r.ParseNextPage()
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Fatalf("%d samples: page after packet %d: %v", samples, packets, err)
+				}
+				if len(segments) > 0 && strings.HasPrefix(string(segments[0]), "OpusTags") {
+					continue
+				}
+				for _, s := range segments {
+					if len(s) != cfg.PacketBytes {
+						t.Errorf("%d samples: packet of %d bytes, want %d", samples, len(s), cfg.PacketBytes)
+					}
+					packets++
+				}
+				end = page.GranulePosition
+			}
+			if want := uint64(samples + celt.Delay); end != want {
+				t.Errorf("%d samples in frames of %d: stream ends at %d, want %d", samples, frame, end, want)
+			}
+			if have := packets * frame; have < samples+celt.Delay || have >= samples+celt.Delay+2*frame {
+				t.Errorf("%d samples: %d packets of %d samples", samples, packets, frame)
+			}
+		}
+	}
+}
+
+// TestPlayer has opusdec read a file, stereo mixed down, and compares the length.
+func TestPlayer(t *testing.T) {
+	if _, err := exec.LookPath("opusdec"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("opusdec of opus-tools is not installed")
+	}
+	dir := t.TempDir()
+	in, out, back := filepath.Join(dir, "in.wav"), filepath.Join(dir, "out.opus"), filepath.Join(dir, "back.wav")
+	if err := os.WriteFile(in, wav(48000, 2, sine(2*30000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(celt.Config{FrameSamples: 960, PacketBytes: 80, Complexity: 5}, in, out); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := exec.Command("opusdec", "--quiet", "--force-wav", out, back).CombinedOutput(); err != nil {
+		t.Fatalf("opusdec: %v: %s", err, msg)
+	}
+	b, err := os.ReadFile(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := (len(b) - 44) / 2; got != 30000 {
+		t.Errorf("opusdec made %d samples, want 30000", got)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	good := wav(48000, 1, sine(100))
+	for name, b := range map[string][]byte{
+		"nothing":        nil,
+		"text":           []byte("this is certainly no RIFF file"),
+		"cut in header":  good[:30],
+		"no data":        good[:48],
+		"44100 Hz":       wav(44100, 1, sine(10)),
+		"three channels": wav(48000, 3, sine(9)),
+		"endless chunk":  []byte("RIFF\x00\x00\x00\x00WAVEjunk\xff\xff\xff\xff"),
+		"small format":   []byte("RIFF\x00\x00\x00\x00WAVEfmt \x01\x00\x00\x00"),
+		"data first":     []byte("RIFF\x00\x00\x00\x00WAVEdata\x00\x00\x00\x00"),
+	} {
+		if err := encode(celt.Config{FrameSamples: 960, PacketBytes: 80}, bytes.NewReader(b), io.Discard); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	out := filepath.Join(t.TempDir(), "out.opus")
+	in := filepath.Join(t.TempDir(), "in.wav")
+	if err := os.WriteFile(in, good[:30], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(celt.Config{FrameSamples: 960, PacketBytes: 80}, in, out); err == nil {
+		t.Error("run on a cut file: no error")
+	}
+	if _, err := os.Stat(out); !os.IsNotExist(err) {
+		t.Errorf("output after an error: %v, want none", err)
+	}
+}
+
+func FuzzWAV(f *testing.F) {
+	f.Add(wav(48000, 1, sine(100)))
+	f.Add(wav(48000, 2, sine(100)))
+	f.Add([]byte("RIFF\x00\x00\x00\x00WAVEfmt \x01\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		w, err := newWAV(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		pcm := make([]int16, 960)
+		for total := 0; ; {
+			n, err := w.read(pcm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if total += n; total > len(b) {
+				t.Fatalf("%d samples in %d bytes", total, len(b))
+			}
+			if n < len(pcm) {
+				break
+			}
+		}
+	})
+}
