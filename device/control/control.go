@@ -1,0 +1,123 @@
+// Package control is the local control socket of a running box: HTTP and JSON
+// on a unix socket that the box's user and group may open. The command line,
+// scripts and other programs see by it how the box is, press its simulated
+// button, place and end calls, and follow what happens.
+//
+//	GET  /status           Status
+//	POST /press            as the button does (simulated board only)
+//	POST /call  {"to": ..} the name of a contact, or a pid
+//	POST /answer  /hangup
+//	POST /reload           read contacts and configuration again
+//	GET  /events?after=N   Events, one JSON object a line, as they come: those after
+//	                       number N as far as they are kept, or only new ones
+//
+// What cannot be done is status 409, what cannot be understood 400, each with
+// {"error": "..."}. The package knows what is said, not what it does: that is
+// the Box's.
+package control
+
+import (
+	"context"
+	"time"
+)
+
+// A Box is what the socket controls. Its methods are called by several
+// goroutines, and do what the requests of the same name ask for.
+type Box interface {
+	Status() Status
+	Press(ctx context.Context) error
+	Call(ctx context.Context, to string) error
+	Answer(ctx context.Context) error
+	HangUp(ctx context.Context) error
+	Reload(ctx context.Context) error
+}
+
+// A Status is how a box is.
+type Status struct {
+	Version string    `json:"version"`
+	State   string    `json:"state"` // what the box does, as one word
+	Since   time.Time `json:"since"` // when it began to
+	Lamp    string    `json:"lamp"`  // the pattern that its LED shows
+	Online  bool      `json:"online"`
+	Relays  int       `json:"relays"` // known
+	Clock   Clock     `json:"clock"`
+	Call    *Call     `json:"call,omitempty"` // the one that stands, or the last one
+	Board   Board     `json:"board"`
+	Memory  Memory    `json:"memory"`
+}
+
+// A Clock is what is known of the time.
+type Clock struct {
+	Trusted  bool    `json:"trusted"`   // relays in three networks have told it
+	Networks int     `json:"networks"`  // that have
+	OffsetMS float64 `json:"offset_ms"` // of the system clock from it
+}
+
+// A Call is a call that stands or stood. Who reads the socket is the owner, so
+// it holds the whole pid.
+type Call struct {
+	Peer     string    `json:"peer,omitempty"` // the contact's name; "" for a stranger
+	PID      string    `json:"pid"`
+	Outgoing bool      `json:"outgoing"`
+	Began    time.Time `json:"began"`
+	Answered time.Time `json:"answered,omitzero"`
+	Ended    time.Time `json:"ended,omitzero"` // zero while it stands
+	Reason   string    `json:"reason,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Report   Report    `json:"report"`
+}
+
+// A Report says how a call goes or went, with its counters.
+type Report struct {
+	LookupMS    float64 `json:"lookup_ms"`
+	TunnelMS    float64 `json:"tunnel_ms"`
+	SetupMS     float64 `json:"setup_ms"`
+	Hops        int     `json:"hops"`
+	KeyExchange string  `json:"key_exchange"`
+	Sent        uint64  `json:"voice_sent"`
+	Voice       Voice   `json:"voice"`
+}
+
+// Voice counts the frames that came in, as voice.Counters has them.
+type Voice struct {
+	Received  uint64 `json:"received"`
+	Lost      uint64 `json:"lost"`
+	Late      uint64 `json:"late"`
+	Repaired  uint64 `json:"repaired"`
+	Repeated  uint64 `json:"repeated"`
+	Concealed uint64 `json:"concealed"`
+	Merged    uint64 `json:"merged"`
+	Dropped   uint64 `json:"dropped"`
+	Malformed uint64 `json:"malformed"`
+}
+
+// A Board is what its sound devices tell. The two moments are those of the
+// simulated board in the call that stands, or in the last one: when the first
+// sample of its microphone's file was spoken, and when the first sample of its
+// speaker's file was heard.
+type Board struct {
+	Name            string    `json:"name"`
+	SpokenAt        time.Time `json:"spoken_at,omitzero"`
+	HeardAt         time.Time `json:"heard_at,omitzero"`
+	MicrophoneXruns int       `json:"microphone_xruns"`
+	SpeakerXruns    int       `json:"speaker_xruns"`
+}
+
+// Memory is what the process uses.
+type Memory struct {
+	Mallocs uint64 `json:"mallocs"` // allocations since its start
+	RSS     uint64 `json:"rss"`     // bytes resident now; 0 if the kernel does not tell
+}
+
+// An Event is something that happened.
+type Event struct {
+	Seq      uint64    `json:"seq"` // counts from 1; Tell sets it
+	At       time.Time `json:"at"`  // by the wall clock; Tell sets it if it is zero
+	Kind     string    `json:"kind"`
+	State    string    `json:"state"` // after it
+	Peer     string    `json:"peer,omitempty"`
+	PID      string    `json:"pid,omitempty"`
+	Outgoing bool      `json:"outgoing,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Report   *Report   `json:"report,omitempty"` // of a call that was answered, or ended
+}
