@@ -29,7 +29,7 @@ const (
 const (
 	batchCells  = 8  // cells in one write to TLS: 4 kB, one record
 	tcpVoiceLen = 16 // voice bodies that wait for the TCP link: 320 ms of one call
-	refusalsLen = 32 // destroy cells for tunnels that were refused
+	refusalsLen = 32 // tunnels that were refused, and whose destroy cell waits
 )
 
 // A link is one TLS connection between two nodes, with the UDP that belongs to
@@ -54,10 +54,10 @@ type link struct {
 	nextID   uint32 // of the next tunnel that we open
 	lastPeer uint32 // newest id that the peer opened
 	ready    []*stream
-	idle     time.Time // since when there is no tunnel
-	toWrite  sync.Cond // something to send, or closed
-	padding  bool      // a padding cell is to be sent
-	refusals [refusalsLen]wire.Cell
+	idle     time.Time           // since when there is no tunnel
+	toWrite  sync.Cond           // something to send, or closed
+	padding  bool                // a padding cell is to be sent
+	refusals [refusalsLen]uint32 // tunnels that the peer opened in vain
 	nRefused int
 	voice    [tcpVoiceLen]tcpVoice
 	voiceAt  int // oldest waiting body
@@ -532,9 +532,7 @@ func (l *link) accept(id uint32) error {
 func (l *link) refuseLocked(id uint32) {
 	l.node.Traffic.TunnelsRefused.Add(1)
 	if l.nRefused < refusalsLen {
-		c := &l.refusals[l.nRefused]
-		*c = wire.Cell{Tunnel: id, Command: wire.CellDestroy, Length: 1}
-		c.Data[0] = byte(wire.ReasonFull)
+		l.refusals[l.nRefused] = id
 		l.nRefused++
 		l.toWrite.Signal()
 	}
@@ -588,7 +586,8 @@ func (l *link) nextLocked(c *wire.Cell) bool {
 		return true
 	case l.nRefused > 0:
 		l.nRefused--
-		*c = l.refusals[l.nRefused]
+		*c = wire.Cell{Tunnel: l.refusals[l.nRefused], Command: wire.CellDestroy, Length: 1}
+		c.Data[0] = byte(wire.ReasonFull)
 		return true
 	case l.voiceLen > 0:
 		v := &l.voice[l.voiceAt]

@@ -74,6 +74,7 @@ func newLoopRelay(t testing.TB, dht DHT, limits Limits) *loopRelay {
 	if err != nil {
 		t.Fatal(err)
 	}
+	u.SetReadBuffer(1 << 20)
 	k := pid.NewKey()
 	n, err := Open(Config{Dial: dialTCP, Packets: u, Clock: systemClock{}, Key: k, Listener: l,
 		Addrs: []netip.AddrPort{addr}, DHT: dht, Limits: limits, TestNetwork: true})
