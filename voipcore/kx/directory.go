@@ -1,7 +1,6 @@
 package kx
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"errors"
@@ -39,15 +38,16 @@ type Directory struct {
 
 	mu     sync.Mutex // guards what follows
 	relays map[pid.ID]*known
-	guards []pid.ID // in order of preference
-	dirty  bool     // differs from the file
+	guards []pid.ID  // in order of preference
+	dirty  bool      // differs from the file
+	worked time.Time // when a relay was last reached
 }
 
 // known is what we know of one relay.
 type known struct {
 	wire.Descriptor
 	failed   time.Time // when it could last not be reached
-	failures int       // in a row
+	failures int       // in a row, not counting those while nothing worked
 }
 
 func (k *known) relay() Relay {
@@ -76,11 +76,14 @@ func OpenDirectory(file string, testNetwork bool) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kx: relay cache: %w", err)
 	}
-	sc := bufio.NewScanner(bytes.NewReader(b))
-	for sc.Scan() {
-		d.readLine(sc.Text())
-	}
+	d.read(b)
 	return d, nil
+}
+
+func (d *Directory) read(file []byte) {
+	for line := range strings.Lines(string(file)) {
+		d.readLine(strings.TrimSuffix(line, "\n"))
+	}
 }
 
 // readLine reads "relay BASE64" or "guard BASE64".
@@ -120,6 +123,9 @@ func (d *Directory) Save() error {
 		return nil
 	}
 	if err := durable.WriteFile(d.file, b.Bytes(), 0o600); err != nil {
+		d.mu.Lock()
+		d.dirty = true
+		d.mu.Unlock()
 		return fmt.Errorf("kx: relay cache: %w", err)
 	}
 	return nil
@@ -178,7 +184,9 @@ func (d *Directory) Knows(a netip.AddrPort, now time.Time) bool {
 }
 
 // Failed notes that a relay could not be reached: it is left out for a while,
-// and forgotten after several times unless it is a guard.
+// and forgotten after several times unless it is a guard. Failures in a row
+// count once until something works again: it may be our own network that is
+// down, and who could cut us off for an hour must not wear out our guards.
 func (d *Directory) Failed(key pid.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -186,8 +194,11 @@ func (d *Directory) Failed(key pid.ID) {
 	if k == nil {
 		return
 	}
+	if k.failures == 0 || d.worked.After(k.failed) {
+		k.failures++
+	}
 	k.failed = time.Now()
-	if k.failures++; k.failures >= maxFailures && !slices.Contains(d.guards, key) {
+	if k.failures >= maxFailures && !slices.Contains(d.guards, key) {
 		delete(d.relays, key)
 		d.dirty = true
 	}
@@ -197,6 +208,7 @@ func (d *Directory) Failed(key pid.ID) {
 func (d *Directory) Worked(key pid.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.worked = time.Now()
 	if k := d.relays[key]; k != nil {
 		k.failed, k.failures = time.Time{}, 0
 	}
@@ -266,24 +278,49 @@ func (d *Directory) pathLocked(hops int, last Relay, w draw) ([]Relay, bool) {
 	return path, true
 }
 
-// guardLocked returns the first guard that fits, adding one to the sample when
-// none does.
+// guardLocked returns the first guard that fits. When none does, one is added
+// to the sample; when that is full, in place of one that is dead for sure. Else
+// it is the one whose failure is the longest ago, before a relay that is none.
 func (d *Directory) guardLocked(w draw) (Relay, bool) {
 	for _, g := range d.guards {
 		if k := d.relays[g]; k != nil && d.fitsLocked(k, w) {
 			return k.relay(), true
 		}
 	}
+	if len(d.guards) == maxGuards {
+		dead := slices.IndexFunc(d.guards, func(g pid.ID) bool {
+			k := d.relays[g]
+			return k == nil || k.failures >= maxFailures
+		})
+		if dead < 0 {
+			return d.oldFailureLocked(w)
+		}
+		d.guards = slices.Delete(d.guards, dead, dead+1)
+	}
 	r, ok := d.randomLocked(w.but(d.guards))
 	if !ok {
 		return r, false
 	}
-	if len(d.guards) == maxGuards {
-		d.guards = d.guards[1:]
-	}
 	d.guards = append(d.guards, r.Key)
 	d.dirty = true
 	return r, true
+}
+
+// oldFailureLocked returns the guard that failed first, of those that fit
+// beside what is taken; if none fits it is any relay, for once.
+func (d *Directory) oldFailureLocked(w draw) (Relay, bool) {
+	anyway := w
+	anyway.failed = true
+	var best *known
+	for _, g := range d.guards {
+		if k := d.relays[g]; k != nil && d.fitsLocked(k, anyway) && (best == nil || k.failed.Before(best.failed)) {
+			best = k
+		}
+	}
+	if best == nil {
+		return d.randomLocked(w)
+	}
+	return best.relay(), true
 }
 
 func (d *Directory) randomLocked(w draw) (Relay, bool) {
