@@ -149,7 +149,7 @@ func (s *shaper) encodePart(x []float32, share, blocks, lm int) {
 	k := pulsesOf(q)
 	rotate(x, blocks, k, s.spread)
 	s.search.search(x, k)
-	encodePulses(s.rc, s.search.pulse[:len(x)], k)
+	s.rc.uniform(codeword(s.search.pulse[:len(x)], k))
 }
 
 func (s *shaper) row(lm int) []uint8 {

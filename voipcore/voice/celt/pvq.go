@@ -243,10 +243,9 @@ func count(n, k int) uint32 {
 	return counts[k][n]
 }
 
-// encodePulses writes which of the vectors with k pulses y is.
-func encodePulses(rc *rangeCoder, y []int32, k int) {
-	total := count(len(y), k) + count(len(y), k+1)
-	index := uint32(0)
+// codeword returns which of the vectors with k pulses y is, and of how many.
+func codeword(y []int32, k int) (index, total uint32) {
+	total = count(len(y), k) + count(len(y), k+1)
 	for i, v := range y {
 		n := len(y) - i
 		if v < 0 {
@@ -259,5 +258,5 @@ func encodePulses(rc *rangeCoder, y []int32, k int) {
 		}
 		index += count(n, k)
 	}
-	rc.uniform(index, total)
+	return index, total
 }
