@@ -111,10 +111,13 @@ type Core struct {
 	clock  *clock.Clock
 	relays *kx.Directory
 	node   *kx.Node
-	dht    *dht.Node
+	dht    *dht.Node // of a relay; nil for a box
 	seqs   *seqs
 	board  *switchboard
 	talk   atomic.Pointer[talk] // the call that has the sound; nil for none
+
+	packets kx.PacketConn
+	krpc    atomic.Pointer[dht.Inbox] // where KRPC packets go; nil for nowhere
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -238,27 +241,67 @@ func (c *Core) openNode(lookups func(*Core) kx.DHT) (err error) {
 			}
 		}()
 	}
-	inbox := dht.NewInbox(packets.LocalAddr(), packets.WriteToUDPAddrPort)
-	c.dht, err = dht.Open(dht.Config{
-		Conn: inbox, ReadOnly: cfg.RelayKey == nil, Bootstrap: cfg.Bootstrap,
-		StateFile: cfg.file("dht-nodes"), TestNetwork: cfg.TestNetwork, Log: c.log,
-	})
-	if err != nil {
-		return err
+	nodeCfg := kx.Config{
+		Dial: cfg.Network.Dial, Packets: packets, Clock: c.clock, KRPC: c.deliverKRPC,
+		TestNetwork: cfg.TestNetwork, Log: c.log,
 	}
-	var forOthers kx.DHT = (*lookupService)(c.dht)
-	if lookups != nil {
-		forOthers = lookups(c)
+	if cfg.RelayKey != nil {
+		if c.dht, err = c.openDHT(packets); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil {
+				c.dht.Close()
+			}
+		}()
+		nodeCfg.Key, nodeCfg.Listener, nodeCfg.Addrs, nodeCfg.Limits = cfg.RelayKey, listener, cfg.Advertise, cfg.Limits
+		nodeCfg.DHT = (*lookupService)(c.dht)
+		if lookups != nil {
+			nodeCfg.DHT = lookups(c)
+		}
 	}
-	c.node, err = kx.Open(kx.Config{
-		Dial: cfg.Network.Dial, Packets: packets, Clock: c.clock,
-		Key: cfg.RelayKey, Listener: listener, Addrs: cfg.Advertise, DHT: forOthers, Limits: cfg.Limits,
-		KRPC: inbox.Deliver, TestNetwork: cfg.TestNetwork, Log: c.log,
-	})
-	if err != nil {
-		c.dht.Close()
-	}
+	c.packets = packets
+	c.node, err = kx.Open(nodeCfg)
 	return err
+}
+
+// openDHT opens a node of the DHT on the packets that kx hands on.
+func (c *Core) openDHT(packets kx.PacketConn) (*dht.Node, error) {
+	inbox := dht.NewInbox(packets.LocalAddr(), packets.WriteToUDPAddrPort)
+	n, err := dht.Open(dht.Config{
+		Conn: inbox, ReadOnly: c.cfg.RelayKey == nil, Bootstrap: c.cfg.Bootstrap,
+		StateFile: c.cfg.file("dht-nodes"), TestNetwork: c.cfg.TestNetwork, Log: c.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.krpc.Store(inbox)
+	return n, nil
+}
+
+// deliverKRPC hands a packet to the DHT, if there is one.
+func (c *Core) deliverKRPC(packet []byte, from netip.AddrPort) {
+	if inbox := c.krpc.Load(); inbox != nil {
+		inbox.Deliver(packet, from)
+	}
+}
+
+// discover looks for relays without the help of relays: a box that knows none
+// joins the DHT as a read-only client, for as long as it takes. Otherwise it
+// stays out of it, so that the DHT's nodes do not know of it.
+func (c *Core) discover(ctx context.Context) error {
+	node := c.dht
+	if node == nil {
+		var err error
+		if node, err = c.openDHT(c.packets); err != nil {
+			return err
+		}
+		defer func() {
+			c.krpc.Store(nil)
+			node.Close()
+		}()
+	}
+	return c.node.Discover(ctx, c.relays, c.cfg.Bootstrap, (*lookupService)(node).Trace)
 }
 
 // Close hangs up, ends everything and waits. A second Close returns the same.
@@ -266,7 +309,11 @@ func (c *Core) Close() error {
 	c.closeOnce.Do(func() {
 		c.board.hangUpAll()
 		c.cancel()
-		c.closeErr = errors.Join(c.relays.Save(), c.dht.Close(), c.node.Close())
+		c.closeErr = c.relays.Save()
+		if c.dht != nil {
+			c.closeErr = errors.Join(c.closeErr, c.dht.Close())
+		}
+		c.closeErr = errors.Join(c.closeErr, c.node.Close())
 		c.wg.Wait()
 	})
 	return c.closeErr
@@ -284,7 +331,7 @@ const (
 func (c *Core) stayOnline() {
 	retry := newBackoff()
 	for c.relays.Len() < enoughRelays && c.ctx.Err() == nil {
-		err := c.node.Discover(c.ctx, c.relays, c.cfg.Bootstrap, c.trace)
+		err := c.discover(c.ctx)
 		if err == nil && c.relays.Len() >= c.cfg.Hops {
 			break
 		}
@@ -318,11 +365,6 @@ func (c *Core) stayOnline() {
 		// Exponential: the next time cannot be told from the last.
 		wait.Reset(time.Duration(rand.ExpFloat64() * float64(refreshMean)))
 	}
-}
-
-// trace is our own TRACE, as KX wants it.
-func (c *Core) trace(ctx context.Context, target [32]byte) ([]wire.TraceHop, error) {
-	return (*lookupService)(c.dht).Trace(ctx, target)
 }
 
 // reachable notes that a pid of ours can be called now, or not any more.
