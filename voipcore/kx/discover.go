@@ -144,7 +144,7 @@ func (n *Node) Refresh(ctx context.Context, d *Directory, hops int) error {
 	now := n.cfg.Clock.Now()
 	var errs []error
 	for _, h := range found {
-		if d.Knows(h.Addr, now) || !n.allowed(h.Addr) || len(path) < 2 {
+		if d.Knows(h.Addr, now) || !n.allowed(h.Addr) {
 			continue
 		}
 		// The unknown relay takes the place of the path's end.
