@@ -94,7 +94,7 @@ func (l *LEDs) Run(ctx context.Context) error {
 		now := time.Now()
 		looking := !now.Before(look)
 		if looking {
-			look = now.Add(checkEvery)
+			look = nextCheck(now)
 		}
 		next := look
 		for i := range leds {

@@ -51,7 +51,7 @@ type watcher struct {
 	gesture gesture
 	noisy   bool      // told, and not settled since
 	kinds   [8]Kind   // room for what one step says
-	checked time.Time // when level was last seen to work
+	check   time.Time // when the level is to be read although nothing happened
 }
 
 func (w *watcher) run(ctx context.Context, timing Timing) error {
@@ -118,7 +118,7 @@ func (w *watcher) session(ctx context.Context) error {
 	now := time.Now()
 	w.bounce.start(active)
 	w.gesture.start(active, now)
-	w.noisy, w.checked = false, now
+	w.noisy, w.check = false, nextCheck(now)
 	w.send(ctx, Event{Kind: Found, At: now})
 	for ctx.Err() == nil && err == nil {
 		err = w.step(ctx, in)
@@ -130,47 +130,34 @@ func (w *watcher) session(ctx context.Context) error {
 // step waits for the next thing to happen and deals with it.
 func (w *watcher) step(ctx context.Context, in input) error {
 	began := time.Now()
-	until := earliest(w.bounce.due, w.gestureDue(), w.checked.Add(checkEvery))
+	until := earliest(w.bounce.due, w.gestureDue(), w.check)
 	edge := in.wait(max(until.Sub(began), drainTime))
 	now := time.Now()
-	if !edge && !w.bounce.due.IsZero() && !now.Before(w.bounce.due) {
+	if !edge && w.settling() && !now.Before(w.bounce.due) {
 		edge = in.wait(drainTime)
 		now = time.Now()
 	}
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return nil
-	case edge:
-		if w.bounce.edge(now) {
-			if !w.noisy {
-				w.noisy = true
-				w.tell(ctx, append(w.kinds[:0], Noisy), now)
-			}
-			pause(ctx, w.bounce.settle) // let the kernel drop what is of no use
-		}
-	case now.Before(until):
-		// Nothing to wait for any more: the line is gone, which level tells, or
-		// its file is broken, and must not keep a processor busy.
-		w.checked = time.Time{}
-		pause(ctx, 50*time.Millisecond)
 	}
-	if due := w.bounce.due; !edge && (!due.IsZero() && !now.Before(due) || !now.Before(w.checked.Add(checkEvery))) {
+	if !edge && now.Before(until) {
+		// There is nothing to wait for any more: the line is gone, which level
+		// tells, or its file is broken and must not keep a processor busy.
+		pause(ctx, 50*time.Millisecond)
+		w.check = now
+	}
+	settled := w.settling() && !now.Before(w.bounce.due)
+	if edge || settled || !now.Before(w.check) {
 		active, err := in.level()
 		if err != nil {
 			return err
 		}
-		w.checked = now
+		w.check = nextCheck(now)
 		switch {
-		case due.IsZero() && active != w.bounce.active:
-			w.bounce.edge(now) // its edge was lost
-		case !due.IsZero() && !now.Before(due):
-			changed := w.bounce.read(active, now)
-			w.noisy = w.noisy && !w.bounce.due.IsZero()
-			if changed && active {
-				w.tell(ctx, w.gesture.press(w.kinds[:0], now), now)
-			} else if changed {
-				w.tell(ctx, w.gesture.release(w.kinds[:0], now), now)
-			}
+		case edge, !w.settling() && active != w.bounce.active: // the latter: its edge was lost
+			w.onEdge(ctx, active, now)
+		case settled:
+			w.onLevel(ctx, active, now)
 		}
 	}
 	if due := w.gestureDue(); !due.IsZero() && !now.Before(due) {
@@ -179,11 +166,35 @@ func (w *watcher) step(ctx context.Context, in input) error {
 	return nil
 }
 
+func (w *watcher) settling() bool { return !w.bounce.due.IsZero() }
+
+func (w *watcher) onEdge(ctx context.Context, active bool, now time.Time) {
+	if !w.bounce.edge(active, now) {
+		return
+	}
+	if !w.noisy {
+		w.noisy = true
+		w.tell(ctx, append(w.kinds[:0], Noisy), now)
+	}
+	pause(ctx, w.bounce.settle) // let the kernel drop what is of no use
+}
+
+func (w *watcher) onLevel(ctx context.Context, active bool, now time.Time) {
+	changed := w.bounce.read(active, now)
+	w.noisy = w.noisy && w.settling()
+	switch {
+	case changed && active:
+		w.tell(ctx, w.gesture.press(w.kinds[:0], now), now)
+	case changed:
+		w.tell(ctx, w.gesture.release(w.kinds[:0], now), now)
+	}
+}
+
 // gestureDue is when the gesture wants to go on. That waits for a level that is
 // just settling, which may be the release that came in time; but a noisy line
 // must not keep anybody talking.
 func (w *watcher) gestureDue() time.Time {
-	if !w.bounce.due.IsZero() && !w.noisy {
+	if w.settling() && !w.noisy {
 		return time.Time{}
 	}
 	return w.gesture.due
@@ -200,6 +211,12 @@ func (w *watcher) send(ctx context.Context, e Event) {
 	case w.events <- e:
 	case <-ctx.Done():
 	}
+}
+
+// nextCheck is when lines are looked at next: all at once, so that they wake the
+// processor together.
+func nextCheck(now time.Time) time.Time {
+	return now.Add(checkEvery - now.Sub(now.Truncate(checkEvery)))
 }
 
 // earliest is the first of the times that are not zero.

@@ -99,6 +99,10 @@ func run(ctx context.Context, packages []string, o options) ([]result, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(share)
+	// Tests that run as somebody else must get in.
+	if err := os.Chmod(share, 0o755); err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	names, err := stage(ctx, share, packages, o)
 	if err != nil {
