@@ -100,6 +100,7 @@ type Report struct {
 	Setup       time.Duration // from Call to answered
 	Hops        int           // of our tunnel
 	KeyExchange string        // of the end-to-end session
+	OverTCP     bool          // our voice takes TCP, since UDP does not pass
 	Sent        uint64        // voice frames
 	Voice       voice.Counters
 }

@@ -163,9 +163,7 @@ func (l *leg) tell(k EventKind) {
 		b.line = b.line.Talking(l.id)
 		l.report.Setup = time.Since(l.began)
 	}
-	if l.talk != nil {
-		l.report.Sent, l.report.Voice = l.talk.sent.Load(), l.talk.receiver.Counters()
-	}
+	l.report = l.reportNow()
 	e := Event{Kind: k, Call: l.id, Own: l.own.ID(), Peer: l.peer, Outgoing: l.outgoing, Report: l.report}
 	if k == Unreachable || k == Lost {
 		e.Err = reason(l.err)

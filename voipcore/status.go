@@ -60,6 +60,7 @@ func (l *leg) reportNow() Report {
 	r := l.report
 	if l.talk != nil {
 		r.Sent, r.Voice = l.talk.sent.Load(), l.talk.receiver.Counters()
+		r.OverTCP = l.tunnel.VoiceOverTCP()
 	}
 	return r
 }

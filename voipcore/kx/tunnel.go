@@ -147,6 +147,10 @@ func (t *Tunnel) Path() []Relay { return t.path }
 // KeyExchange names what the TLS with the last hop agreed its keys by.
 func (t *Tunnel) KeyExchange() string { return t.kex }
 
+// VoiceOverTCP reports whether voice takes the TCP link to the first hop,
+// since UDP does not pass there.
+func (t *Tunnel) VoiceOverTCP() bool { return !t.first.l.udp.passes(time.Now()) }
+
 // request sends m to the last hop and waits for its answer, which must be of
 // type want.
 func (t *Tunnel) request(ctx context.Context, m *wire.HopMessage, want wire.Type) (*wire.HopMessage, error) {

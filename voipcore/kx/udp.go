@@ -111,11 +111,18 @@ func (u *udpSide) sendProbe(c *wire.VoiceCell, kind byte) {
 func (u *udpSide) up(now time.Time) bool {
 	u.mu.Lock()
 	due := now.Sub(u.asked) >= pingEvery
-	waiting := u.waiting
 	u.mu.Unlock()
 	if due {
 		u.ping(now)
 	}
+	return u.passes(now)
+}
+
+// passes reports whether UDP passes, as far as pongs have told.
+func (u *udpSide) passes(now time.Time) bool {
+	u.mu.Lock()
+	waiting := u.waiting
+	u.mu.Unlock()
 	return u.heard.Load() && (waiting.IsZero() || now.Sub(waiting) < udpSilence)
 }
 
