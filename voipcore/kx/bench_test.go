@@ -495,9 +495,11 @@ type relayChild struct {
 	Relay
 	in  io.WriteCloser
 	out *bufio.Reader
+	pid int
 }
 
-func newRelayChild(b *testing.B) *relayChild {
+func newRelayChild(b testing.TB) *relayChild {
+	b.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), relayProcess+"=1")
 	cmd.Stderr = os.Stderr
@@ -513,7 +515,7 @@ func newRelayChild(b *testing.B) *relayChild {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { in.Close(); cmd.Wait() })
-	c := &relayChild{in: in, out: bufio.NewReader(out)}
+	c := &relayChild{in: in, out: bufio.NewReader(out), pid: cmd.Process.Pid}
 	var key []byte
 	var addr string
 	if _, err := fmt.Fscanf(c.out, "%x %s\n", &key, &addr); err != nil {
