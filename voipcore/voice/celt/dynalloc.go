@@ -67,3 +67,31 @@ func chooseSpread(spectrum []float32, lm uint) int {
 		return spreadNormal
 	}
 }
+
+// writeBoost writes the dynamic allocation: boost holds the number of steps for
+// each band and is replaced by the 1/8 bits they are. It returns the frame's
+// 1/8 bits less the boosts.
+func writeBoost(rc *rangeCoder, boost *[numBands]int, lm uint) int {
+	total := rc.bytes * 8 * oneBit
+	logp := 6
+	for b, steps := range boost {
+		w := widthOf(b) << lm
+		step := min(w<<bitRes, max(6<<bitRes, w))
+		limit := capOf(b, lm)
+		given, p := 0, logp
+		for i := 0; rc.tellFrac()+p<<bitRes < total && given < limit; i++ {
+			rc.bit(i < steps, uint(p))
+			if i >= steps {
+				break
+			}
+			given += step
+			total -= step
+			p = 1
+		}
+		if given > 0 {
+			logp = max(2, logp-1)
+		}
+		boost[b] = given
+	}
+	return total
+}

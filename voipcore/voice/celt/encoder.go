@@ -1,5 +1,14 @@
 // Package celt encodes speech and other sound as Opus, with the CELT layer only
 // (RFC 6716): 48 kHz mono, full band, 10 or 20 ms frames, packets of one size.
+// It does not decode, and it has no stereo, SILK, variable bitrate or other rates.
+//
+// A frame goes through these steps, each in the file of its name: input
+// (cleaning, pre-emphasis), pitch and prefilter, transient (short blocks or one
+// long one), mdct, energy, tf (resolution in time or frequency), dynalloc (which
+// bands get more), allocation, bands and pvq (shapes), rangecoder. The format
+// fixes what a decoder makes of the bits; which bits are best is this package's
+// choice, and was made with the measures of package metric. README.md has the
+// results.
 package celt
 
 import (
@@ -57,7 +66,7 @@ type Encoder struct {
 	cfg     Config
 	lm      uint // log2 of the frame in blocks of 2.5 ms: 2 or 3
 	payload int  // bytes after the TOC byte
-	bitrate int
+	bitrate int  // of the packets, which the choices depend on
 	long    *mdct
 	short   *mdct
 
@@ -163,185 +172,4 @@ func (e *Encoder) encode(pcm []float32, scale float32, packet []byte) (int, erro
 	packet[0] = byte(28+e.lm) << 3
 	copy(packet[1:], e.rc.buf[:e.payload])
 	return e.cfg.PacketBytes, nil
-}
-
-// encodeSilence writes a frame that is silent.
-func (e *Encoder) encodeSilence() {
-	e.rc.bit(true, 15)
-	for b := range e.env.value {
-		e.env.value[b] = silenceEnergy
-	}
-	e.runs = 0
-	e.started = false
-}
-
-func (e *Encoder) encodeFrame(n int, next comb) {
-	rc, lm := &e.rc, e.lm
-	budget := e.payload * 8
-	rc.bit(false, 15) // not silent
-	next.write(rc)
-
-	transient := attack(e.in[:n+shortLen]) > attackLimit
-	var amp, logE [numBands]float32
-	if transient {
-		blocks := 1 << lm
-		for b := range blocks {
-			e.short.forward(e.in[b*shortLen:], e.spectrum[b:], blocks)
-		}
-	} else {
-		e.long.forward(e.in[:], e.spectrum[:], 1)
-	}
-	bandEnergies(e.spectrum[:], lm, &amp, &logE)
-	normalize(e.spectrum[:], lm, &amp)
-	rc.bit(transient, 3)
-
-	e.encodeEnergy(&logE)
-
-	var tf [numBands]int
-	sel := 0
-	if e.cfg.Complexity >= withTF {
-		tf, sel = e.tf.choose(e.spectrum[:], lm, transient)
-	} else if transient {
-		for b := range tf {
-			tf[b] = 1 // leave the short blocks as they are
-		}
-	}
-	e.encodeTF(&tf, sel, transient)
-	spread := spreadNormal // what it is if there is no room to say
-	if rc.tell()+4 <= budget {
-		spread = spreadNone // which costs nothing
-		if e.cfg.Complexity >= withSpread {
-			spread = chooseSpread(e.spectrum[:], lm)
-		}
-		rc.symbol(spread, spreadCDF, 5)
-	}
-	boost := chooseBoost(&logE, e.bitrate)
-	left := e.encodeBoost(&boost)
-	trim := 5 // likewise
-	if rc.tellFrac()+6*oneBit <= left {
-		trim = chooseTrim(&logE, e.bitrate)
-		rc.symbol(trim, trimCDF, 7)
-	}
-
-	total := budget*oneBit - rc.tellFrac() - 1
-	antiCollapse := 0
-	if transient && total >= (int(lm)+2)*oneBit {
-		antiCollapse = oneBit
-	}
-	var a allocation
-	a.allocate(rc, lm, total-antiCollapse, trim, &boost)
-	e.env.fine(rc, &a.fine)
-
-	e.shaper.rc, e.shaper.lm, e.shaper.transient, e.shaper.spread = rc, lm, transient, spread
-	e.shaper.encode(e.spectrum[:], &a, &tf, budget*oneBit-antiCollapse)
-	if antiCollapse > 0 {
-		// After some frames of short blocks noise is what the sound is like.
-		on := uint32(0)
-		if e.runs < 2 {
-			on = 1
-		}
-		rc.raw(on, 1)
-	}
-	e.env.finish(rc, &a)
-	e.runs++
-	if !transient {
-		e.runs = 0
-	}
-	e.started = true
-}
-
-// encodeEnergy writes the coarse energy, predicted from the last frame or not,
-// whichever takes fewer bits.
-func (e *Encoder) encodeEnergy(logE *[numBands]float32) {
-	rc := &e.rc
-	intra, inter := e.env, e.env
-	start := *rc
-	code := func(env *envelope, isIntra bool) {
-		if rc.tell()+3 <= rc.bytes*8 {
-			rc.bit(isIntra, 3)
-		}
-		env.coarse(rc, logE, e.lm, isIntra)
-	}
-	switch {
-	case !e.started:
-		code(&intra, true)
-		e.env = intra
-	case e.cfg.Complexity < withIntra:
-		code(&inter, false)
-		e.env = inter
-	default:
-		code(&intra, true)
-		ifIntra := *rc
-		*rc = start
-		code(&inter, false)
-		e.env = inter
-		if ifIntra.tellFrac() < rc.tellFrac() {
-			*rc = ifIntra
-			e.env = intra
-		}
-	}
-}
-
-// encodeTF writes the time-frequency changes: flags, one per band and coded as
-// changes, and sel, which table they mean. It replaces the flags by their meaning.
-func (e *Encoder) encodeTF(tf *[numBands]int, sel int, transient bool) {
-	rc := &e.rc
-	budget := rc.bytes * 8
-	t, first, next := 0, uint(4), uint(5)
-	if transient {
-		t, first, next = 1, 2, 4
-	}
-	reserve := rc.tell()+int(first)+1 <= budget
-	if reserve {
-		budget--
-	}
-	last, any, logp := 0, 0, first
-	for b := range tf {
-		if rc.tell()+int(logp) <= budget {
-			rc.bit(tf[b] != last, logp)
-			last = tf[b]
-			any |= last
-		} else {
-			tf[b] = last
-		}
-		logp = next
-	}
-	table := &tfTable[e.lm-2][t]
-	if reserve && table[0][any] != table[1][any] {
-		rc.bit(sel == 1, 1)
-	} else {
-		sel = 0
-	}
-	for b := range tf {
-		tf[b] = table[sel][tf[b]]
-	}
-}
-
-// encodeBoost writes the dynamic allocation: boost holds the number of steps for
-// each band and is replaced by the 1/8 bits they are. It returns the frame's
-// 1/8 bits less the boosts.
-func (e *Encoder) encodeBoost(boost *[numBands]int) int {
-	rc := &e.rc
-	total := rc.bytes * 8 * oneBit
-	logp := 6
-	for b, steps := range boost {
-		w := widthOf(b) << e.lm
-		step := min(w<<bitRes, max(6<<bitRes, w))
-		limit := capOf(b, e.lm)
-		given, p := 0, logp
-		for i := 0; rc.tellFrac()+p<<bitRes < total && given < limit; i++ {
-			rc.bit(i < steps, uint(p))
-			if i >= steps {
-				break
-			}
-			given += step
-			total -= step
-			p = 1
-		}
-		if given > 0 {
-			logp = max(2, logp-1)
-		}
-		boost[b] = given
-	}
-	return total
 }

@@ -7,7 +7,7 @@ import "math"
 // Fourier transform of n/2 points between two rotations.
 type mdct struct {
 	n     int
-	twist []cpx // rotation before and after, with the scale in it twice as a root
+	twist []cpx // rotation before and after, each with the root of the scale
 	order []uint16
 	fft   []stage
 	fold  []float32 // scratch

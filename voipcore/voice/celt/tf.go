@@ -128,3 +128,37 @@ func haarMagnitude(x []float32, stride int) float32 {
 	}
 	return math.Sqrt2 * sum
 }
+
+// writeTF writes the time-frequency changes: flags, one per band and coded as
+// changes, and sel, which table they mean. It replaces the flags by their meaning.
+func writeTF(rc *rangeCoder, tf *[numBands]int, sel int, lm uint, transient bool) {
+	budget := rc.bytes * 8
+	t, first, next := 0, uint(4), uint(5)
+	if transient {
+		t, first, next = 1, 2, 4
+	}
+	reserve := rc.tell()+int(first)+1 <= budget
+	if reserve {
+		budget--
+	}
+	last, any, logp := 0, 0, first
+	for b := range tf {
+		if rc.tell()+int(logp) <= budget {
+			rc.bit(tf[b] != last, logp)
+			last = tf[b]
+			any |= last
+		} else {
+			tf[b] = last
+		}
+		logp = next
+	}
+	table := &tfTable[lm-2][t]
+	if reserve && table[0][any] != table[1][any] {
+		rc.bit(sel == 1, 1)
+	} else {
+		sel = 0
+	}
+	for b := range tf {
+		tf[b] = table[sel][tf[b]]
+	}
+}
