@@ -511,11 +511,11 @@ func (l *link) accept(id uint32) error {
 		slot = l.node.cells.get()
 	}
 	l.mu.Lock()
-	if slot != nil && len(l.streams) >= l.node.limits.LinkTunnels {
+	if slot != nil && (l.closed || len(l.streams) >= l.node.limits.LinkTunnels) {
 		l.node.cells.put(slot)
 		slot = nil
 	}
-	if slot == nil || l.closed {
+	if slot == nil {
 		l.refuseLocked(id)
 		l.mu.Unlock()
 		return nil
