@@ -21,7 +21,7 @@ func configs() (all []Config) {
 }
 
 // TestHourDecodes encodes an hour of mixed sound, in pieces with all settings, and
-// has libopus and pion decode it: no error, and libopus' final range is ours.
+// has libopus and pion decode it: no error, and their final range is ours.
 func TestHourDecodes(t *testing.T) {
 	prog := buildC(t, "decode")
 	seconds := 3600
@@ -58,6 +58,9 @@ func TestHourDecodes(t *testing.T) {
 					s.add(e, packet)
 					if n, err := dec.DecodeToInt16(packet, out); err != nil || n != cfg.FrameSamples {
 						t.Fatalf("%s: pion decoded %d samples with error %v, want %d", kind.name, n, err, cfg.FrameSamples)
+					}
+					if got, want := pionRange(&dec), e.FinalRange(); got != want {
+						t.Fatalf("%s: pion's final range is %08x, want %08x", kind.name, got, want)
 					}
 				}
 			}
