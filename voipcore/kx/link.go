@@ -320,12 +320,14 @@ func (n *Node) serveLink(raw net.Conn) {
 	<-l.done
 }
 
-// offer lets EXTENDs towards the relay that dialled us use its link.
+// offer lets EXTENDs towards the relay that dialled us use its link: the newest
+// one, for a relay that starts again dials anew while the link from before is
+// not known to be dead.
 func (t *linkTable) offer(l *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := linkKey{relay: l.peer}
-	if t.byKey[k] == nil {
+	if old := t.byKey[k]; old == nil || old.l != nil {
 		d := &linkDial{done: make(chan struct{}), l: l}
 		close(d.done)
 		t.byKey[k] = d

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"hushbell/voipcore/internal/keytls"
+	"hushbell/voipcore/internal/simnet"
 	"hushbell/voipcore/pid"
 	"hushbell/voipcore/wire"
 )
@@ -178,6 +179,36 @@ func TestRelaysShareLinksBothWays(t *testing.T) {
 			t.Errorf("relay %d has %d links, want 2", i, got)
 		}
 	}
+}
+
+// A relay that lost its power and started again is reached over the link that
+// it dials, although the one from before is not known to be dead yet.
+func TestRestartedRelayIsReachedOverItsNewLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		h := s.Host(hostAddrs("5.6.0.1")...)
+		a, b := s.relay(t, nil, "5.5.0.1"), s.relayOn(t, h, nil, "5.6.0.1")
+		n := s.client(t, "9.9.0.1")
+		if _, err := n.Build(t.Context(), []Relay{a.Relay, b.Relay}); err != nil {
+			t.Fatal(err)
+		}
+		h.Cut() // the machine that was; nothing is heard of it any more
+		h.SetAddrs(hostAddrs("5.6.0.99")...)
+		h = s.Host(hostAddrs("5.6.0.1")...)
+		l, err := h.Listen(simPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := s.relayWith(t, h, l, b.cfg.Key, nil, b.Addrs)
+		if _, err := s.client(t, "9.8.0.1").Build(t.Context(), []Relay{again.Relay, a.Relay}); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if _, err := s.client(t, "9.7.0.1").Build(t.Context(), []Relay{a.Relay, again.Relay}); err != nil {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+	})
 }
 
 // A client's own tunnels never take the link that it has as a relay: that one

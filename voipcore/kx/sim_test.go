@@ -84,7 +84,11 @@ func (s *simnetwork) relayOn(t testing.TB, h *simnet.Host, dht DHT, ips ...strin
 	for _, ip := range hostAddrs(ips...) {
 		at = append(at, netip.AddrPortFrom(ip, simPort))
 	}
-	k := pid.NewKey()
+	return s.relayWith(t, h, l, pid.NewKey(), dht, at)
+}
+
+func (s *simnetwork) relayWith(t testing.TB, h *simnet.Host, l net.Listener, k *pid.Key, dht DHT, at []netip.AddrPort) *loopRelay {
+	t.Helper()
 	return &loopRelay{s.open(t, h, Config{Key: k, Listener: l, Addrs: at, DHT: dht}), Relay{k.ID(), at}}
 }
 
