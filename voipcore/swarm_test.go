@@ -211,8 +211,7 @@ func (b *box) wait(t testing.TB, k EventKind) Event {
 
 func admit(pid.ID) Welcome { return Admit }
 
-func ring(pid.ID) Welcome    { return Ring }
-func decline(pid.ID) Welcome { return Decline }
+func ring(pid.ID) Welcome { return Ring }
 
 // call calls a pid and fails the test if that is refused.
 func (b *box) call(t testing.TB, far pid.ID) call.ID {
