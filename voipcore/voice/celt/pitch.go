@@ -43,7 +43,7 @@ func (p *pitchFinder) find(sound []float32) (period int, match float32) {
 	var bestMatch [2]float32
 	now := p.eighth[maxPeriod/8:]
 	energy := dot(p.eighth[maxPeriod/8-lowest+1:][:len(now)], p.eighth[maxPeriod/8-lowest+1:])
-	last, rising := float32(0), true
+	last, rising := float32(0), false
 	for lag := lowest; lag < maxPeriod/8; lag++ {
 		// Slide the energy of the earlier sound by one.
 		at := maxPeriod/8 - lag
@@ -61,7 +61,7 @@ func (p *pitchFinder) find(sound []float32) (period int, match float32) {
 				best[1], bestMatch[1] = lag-1, last
 			}
 		}
-		last, rising = m, m > last
+		last, rising = m, m > last && lag > lowest
 	}
 	if bestMatch[0] == 0 {
 		p.period, p.match = 0, 0

@@ -15,7 +15,7 @@ const (
 	combStep = 3.0 / 32
 	// combShare is the gain for a sound that repeats wholly. More raises the segmental
 	// SNR of steady vowels, but what is off between the harmonics comes through.
-	combShare = 0.6
+	combShare = 0.55
 	// combWide takes off the bass more than the treble, which repeats less.
 	combWide = 0
 )
