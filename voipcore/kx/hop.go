@@ -292,16 +292,16 @@ func (h *hop) reach(m *wire.HopMessage) (*stream, error) {
 // pass carries bytes between the client and the next hop until either ends.
 func (h *hop) pass(out *stream) error {
 	var wg sync.WaitGroup
-	wg.Go(func() {
+	end := func(why error) {
 		reason := wire.ReasonDone
-		if errors.Is(pump(h.tls, out), ErrFull) {
+		if errors.Is(why, ErrFull) {
 			reason = wire.ReasonFull // so that the client hears why
 		}
 		h.in.destroyWith(reason)
-	})
-	pump(out, h.tls)
+	}
+	wg.Go(func() { end(pump(h.tls, out)) })
+	end(pump(out, h.tls))
 	out.Close()
-	h.in.Close()
 	wg.Wait()
 	return nil
 }
