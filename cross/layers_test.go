@@ -19,7 +19,7 @@ var layers = map[string]string{
 	"alsa/pulse":                "",
 	"alsa/internal/soundserver": "",
 	"gpio":                      "",
-	"board":                     "voipcore/voice voipcore/voice/wav",
+	"board":                     "alsa gpio voipcore/voice voipcore/voice/wav",
 
 	"voipcore/durable":         "",
 	"voipcore/internal/keytls": "voipcore/pid",
@@ -42,9 +42,10 @@ var layers = map[string]string{
 		" voipcore/call voipcore/voice voipcore/durable",
 
 	"device":              "voipcore voipcore/call voipcore/pid voipcore/voice",
-	"device/config":       "voipcore/pid",
+	"device/config":       "voipcore/pid voipcore/durable",
+	"device/tone":         "voipcore/voice voipcore/voice/wav",
 	"device/control":      "",
-	"device/cmd/hushbell": "board device device/config device/control voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
+	"device/cmd/hushbell": "alsa board device device/config device/control gpio voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
 }
 
 // topLevel are the names that the tree may have at its top, beside dotfiles.
