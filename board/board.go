@@ -1,17 +1,23 @@
 // Package board knows the boards that a box can be made of, and opens their
-// parts. So far there is one, the simulated board: its button is pressed by the
-// program, its sound is WAV files that are played and recorded in real time.
+// parts: button and LED through package gpio, sound through package alsa. A part
+// that is missing, busy or taken away is a Problem, and is looked for again; it
+// keeps nothing else from working.
 //
-// It knows lines and sound devices; it does not know calls.
+// The button of the simulated board is pressed by the program, and its sound is
+// WAV files that are played and recorded in real time.
+//
+// The package knows lines and sound devices; it does not know calls.
 package board
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"hushbell/gpio"
 )
 
 // A Profile is what is known of a board: facts, no code.
@@ -28,19 +34,40 @@ var profiles = map[string]Profile{
 // Names returns the names of all boards.
 func Names() []string { return slices.Sorted(maps.Keys(profiles)) }
 
-// Options override the profile, or complete it.
+// Options override the profile, or complete it. The simulated board uses
+// Microphone and Speaker only.
 type Options struct {
-	Microphone string // of the simulated board: the WAV file to speak; "" is silence
-	Speaker    string // of the simulated board: the WAV file to record; "" is nowhere
+	// Microphone and Speaker are sound devices as package alsa names them; ""
+	// is the profile's, or what is found. Of the simulated board they are WAV
+	// files: what is spoken, "" for silence, and what is recorded, "" for nowhere.
+	Microphone, Speaker string
+	// The volumes are percent of what the card can do; 0 leaves it as it is.
+	MicrophoneVolume, SpeakerVolume int
+
+	Chip       string        // label of the GPIO chip; "" is the profile's
+	ButtonLine string        // name or offset; "" is the profile's, NoLine none
+	LEDLine    string        // likewise
+	ActiveLow  *bool         // the button connects its line to ground; nil: as the profile has it
+	LEDLow     *bool         // the LED is lit when its line is at ground; nil: likewise
+	Bias       *gpio.Bias    // of the button's line; nil: likewise
+	Settle     time.Duration // of the button; 0 is package gpio's
+
+	Log *slog.Logger // told when parts are lost and found; nil for nobody
 }
 
-// A Board is the open parts of a board. All but its Close is for package device.
+// NoLine is the name of a line that is left out on purpose.
+const NoLine = "none"
+
+// A Board is the open parts of a board. All but its Close and Problems is for
+// package device.
 type Board struct {
-	Name       string
-	Microphone *Microphone
-	Speaker    *Speaker
+	Name       string // of the profile: what was found, if that was asked for
+	Microphone Microphone
+	Speaker    Speaker
 	Lamp       *Lamp
 	presses    chan struct{}
+	sim        *simulation // nil of a real board
+	hardware   *hardware   // nil of a simulated board
 }
 
 // Moments are those of the call that stands, or of the last one, by the wall
@@ -52,28 +79,29 @@ type Moments struct {
 
 // Open opens the parts of the named board.
 func Open(name string, o Options) (*Board, error) {
-	if _, ok := profiles[name]; !ok {
+	p, ok := profiles[name]
+	if !ok {
 		return nil, fmt.Errorf("board: there is no board %q: there is %s", name, strings.Join(Names(), ", "))
 	}
-	if o.Microphone != "" && filepath.Clean(o.Microphone) == filepath.Clean(o.Speaker) {
-		return nil, fmt.Errorf("board: %s is both microphone and speaker: what is spoken would be overwritten", o.Speaker)
+	b := &Board{Name: name, presses: make(chan struct{})}
+	if p.Simulated {
+		sim, err := openSimulation(o)
+		if err != nil {
+			return nil, err
+		}
+		b.sim, b.Microphone, b.Speaker, b.Lamp = sim, sim.microphone, sim.speaker, new(Lamp)
+		return b, nil
 	}
-	mic, err := openMicrophone(o.Microphone)
-	if err != nil {
-		return nil, err
-	}
-	speaker, err := openSpeaker(o.Speaker)
-	if err != nil {
-		return nil, err
-	}
-	return &Board{Name: name, Microphone: mic, Speaker: speaker, Lamp: new(Lamp), presses: make(chan struct{})}, nil
+	b.hardware = openHardware(wire(p, o), kernel, b.presses, o.Log)
+	b.Microphone, b.Speaker, b.Lamp = b.hardware.microphone, b.hardware.speaker, &b.hardware.lamp
+	return b, nil
 }
 
 // Presses is where presses of the button come from.
 func (b *Board) Presses() <-chan struct{} { return b.presses }
 
-// Press presses the button of a simulated board, and returns when that was
-// taken notice of, or done is closed.
+// Press presses the button by program, and returns when that was taken notice
+// of, or done is closed.
 func (b *Board) Press(done <-chan struct{}) {
 	select {
 	case b.presses <- struct{}{}:
@@ -81,8 +109,28 @@ func (b *Board) Press(done <-chan struct{}) {
 	}
 }
 
-// Moments returns those of the last call.
-func (b *Board) Moments() Moments { return Moments{b.Microphone.began(), b.Speaker.began()} }
+// Moments returns those of the last call. A real board has none.
+func (b *Board) Moments() Moments {
+	if b.sim == nil {
+		return Moments{}
+	}
+	return Moments{b.sim.microphone.began(), b.sim.speaker.began()}
+}
 
-// Close closes the parts. The files of the speaker are complete then.
-func (b *Board) Close() error { return b.Speaker.Close() }
+// Problems returns what does not work at present. It is looked for again all
+// the time, so that nothing needs to be started anew when it is there.
+func (b *Board) Problems() []Problem {
+	if b.hardware == nil {
+		return nil
+	}
+	return b.hardware.problems()
+}
+
+// Close closes the parts. The lamp is dark then, and the files of a simulated
+// speaker are complete. It is safe twice, and returns what went wrong.
+func (b *Board) Close() error {
+	if b.hardware != nil {
+		return b.hardware.close()
+	}
+	return b.sim.speaker.Close()
+}

@@ -60,18 +60,18 @@ func (p *pace) began() time.Time {
 	return time.Time{}
 }
 
-// A Microphone speaks a file in real time: from its first sample with the first
-// Read after opening or Stop, once, then silence. It belongs to one goroutine;
-// Xruns may be called by others.
-type Microphone struct {
+// A fileMicrophone speaks a file in real time: from its first sample with the
+// first Read after opening or Stop, once, then silence. It belongs to one
+// goroutine; Xruns may be called by others.
+type fileMicrophone struct {
 	pace
 	sound []int16 // 48 kHz
 }
 
 // openMicrophone reads a WAV file of any usual rate; "" is silence.
-func openMicrophone(file string) (*Microphone, error) {
+func openMicrophone(file string) (*fileMicrophone, error) {
 	if file == "" {
-		return new(Microphone), nil
+		return new(fileMicrophone), nil
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -86,11 +86,11 @@ func openMicrophone(file string) (*Microphone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("board: microphone %s: %w", file, err)
 	}
-	return &Microphone{sound: r.Flush(r.Append(nil, s.Samples))}, nil
+	return &fileMicrophone{sound: r.Flush(r.Append(nil, s.Samples))}, nil
 }
 
 // Read waits until the next 20 ms have been spoken. It never fails.
-func (m *Microphone) Read(pcm *[voice.FrameSamples]int16) error {
+func (m *fileMicrophone) Read(pcm *[voice.FrameSamples]int16) error {
 	m.next() // what nobody came for was spoken nevertheless
 	at := min(m.count*len(pcm), len(m.sound))
 	n := copy(pcm[:], m.sound[at:])
@@ -100,17 +100,17 @@ func (m *Microphone) Read(pcm *[voice.FrameSamples]int16) error {
 }
 
 // Stop ends the speech; the next Read begins it anew.
-func (m *Microphone) Stop() { m.stop() }
+func (m *fileMicrophone) Stop() { m.stop() }
 
 // Xruns counts how often speech was lost because nobody read it in time.
-func (m *Microphone) Xruns() int { return int(m.xruns.Load()) }
+func (m *fileMicrophone) Xruns() int { return int(m.xruns.Load()) }
 
-// A Speaker records what it is given into a WAV file, in real time: the file
+// A fileSpeaker records what it is given into a WAV file, in real time: the file
 // begins with the first Write after opening or Stop, in the place of what it
 // held, and what was not written in time is silence in it. So a file holds one
 // call, and a sample's place in it says when it was heard. It belongs to one
 // goroutine; Close and Xruns may be called by others.
-type Speaker struct {
+type fileSpeaker struct {
 	pace
 	path string
 
@@ -124,19 +124,19 @@ type Speaker struct {
 var silence [voice.FrameSamples]int16
 
 // openSpeaker makes sure that the file can be written; "" is nowhere.
-func openSpeaker(file string) (*Speaker, error) {
+func openSpeaker(file string) (*fileSpeaker, error) {
 	if file == "" {
-		return new(Speaker), nil
+		return new(fileSpeaker), nil
 	}
 	if fi, err := os.Stat(filepath.Dir(file)); err != nil || !fi.IsDir() {
 		return nil, fmt.Errorf("board: speaker %s: there is no such folder", file)
 	}
-	return &Speaker{path: file}, nil
+	return &fileSpeaker{path: file}, nil
 }
 
 // Write plays 20 ms and returns when they are over. It fails if the file can
 // not be written.
-func (s *Speaker) Write(pcm *[voice.FrameSamples]int16) error {
+func (s *fileSpeaker) Write(pcm *[voice.FrameSamples]int16) error {
 	lost := s.next()
 	if err := s.record(lost, pcm); err != nil {
 		return fmt.Errorf("board: speaker: %w", err)
@@ -145,7 +145,7 @@ func (s *Speaker) Write(pcm *[voice.FrameSamples]int16) error {
 	return nil
 }
 
-func (s *Speaker) record(lost int, pcm *[voice.FrameSamples]int16) error {
+func (s *fileSpeaker) record(lost int, pcm *[voice.FrameSamples]int16) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -173,14 +173,14 @@ func (s *Speaker) record(lost int, pcm *[voice.FrameSamples]int16) error {
 }
 
 // Stop completes the file. The next Write begins it anew.
-func (s *Speaker) Stop() {
+func (s *fileSpeaker) Stop() {
 	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finish()
 }
 
-func (s *Speaker) finish() {
+func (s *fileSpeaker) finish() {
 	if s.file != nil {
 		s.err = errors.Join(s.err, s.out.Close(), s.file.Close())
 		s.file, s.out = nil, nil
@@ -189,7 +189,7 @@ func (s *Speaker) finish() {
 
 // Close completes the file. It is safe twice, and returns what went wrong with
 // the files.
-func (s *Speaker) Close() error {
+func (s *fileSpeaker) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finish()
@@ -201,16 +201,25 @@ func (s *Speaker) Close() error {
 }
 
 // Xruns counts how often nothing was written in time.
-func (s *Speaker) Xruns() int { return int(s.xruns.Load()) }
+func (s *fileSpeaker) Xruns() int { return int(s.xruns.Load()) }
 
-// A Lamp is the LED of the simulated board: it remembers what it shows.
-type Lamp struct{ pattern atomic.Value }
+// A simulation is the parts of the simulated board.
+type simulation struct {
+	microphone *fileMicrophone
+	speaker    *fileSpeaker
+}
 
-// Set has the lamp show a pattern.
-func (l *Lamp) Set(pattern string) { l.pattern.Store(pattern) }
-
-// Shows returns what the lamp shows.
-func (l *Lamp) Shows() string {
-	s, _ := l.pattern.Load().(string)
-	return s
+func openSimulation(o Options) (*simulation, error) {
+	if o.Microphone != "" && filepath.Clean(o.Microphone) == filepath.Clean(o.Speaker) {
+		return nil, fmt.Errorf("board: %s is both microphone and speaker: what is spoken would be overwritten", o.Speaker)
+	}
+	mic, err := openMicrophone(o.Microphone)
+	if err != nil {
+		return nil, err
+	}
+	speaker, err := openSpeaker(o.Speaker)
+	if err != nil {
+		return nil, err
+	}
+	return &simulation{mic, speaker}, nil
 }

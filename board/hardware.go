@@ -1,0 +1,295 @@
+package board
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"hushbell/alsa"
+	"hushbell/gpio"
+	"hushbell/voipcore/voice"
+)
+
+// A wiring is what a real board is opened with: its profile, and what the owner
+// has other than that.
+type wiring struct {
+	button, led line
+	settle      time.Duration
+	sound       [2]soundWiring // by direction
+}
+
+// A line is a line of the board, or none.
+type line struct {
+	gpio.Line
+	left bool  // it is left out on purpose
+	err  error // why there is none, although it is not left out
+}
+
+type soundWiring struct {
+	device string // as package alsa has it, "" for what is found
+	volume int    // percent; 0: as it is
+}
+
+// A direction is that of sound, seen from the board.
+type direction int
+
+const (
+	records direction = iota
+	plays
+)
+
+func (d direction) part() Part { return [...]Part{records: MicrophonePart, plays: SpeakerPart}[d] }
+func (d direction) volumePart() Part {
+	return [...]Part{records: MicrophoneVolumePart, plays: SpeakerVolumePart}[d]
+}
+
+// A card is what is asked of an *alsa.Microphone and *alsa.Speaker alike: both
+// open their device again when it comes back.
+type card interface {
+	Device() string
+	Err() error
+	Losses() int
+	Xruns() int
+	Stop()
+	Close() error
+}
+
+type input interface {
+	card
+	Read([]int16) error
+}
+
+type output interface {
+	card
+	Write([]int16) error
+}
+
+// A lights is what is used of *gpio.LEDs.
+type lights interface {
+	Run(context.Context) error
+	Show(int, gpio.Pattern)
+}
+
+// drivers open the parts of a board. Tests have their own.
+type drivers struct {
+	watch      func(context.Context, gpio.Line, gpio.Timing, chan<- gpio.Event) error
+	lights     func([]gpio.Line, func(gpio.Line, error)) lights
+	microphone func(device string) input
+	speaker    func(device string) output
+	volume     func(device string, d direction, percent int) error
+}
+
+// kernel is the drivers of what the machine really has.
+var kernel = drivers{
+	watch:      gpio.Watch,
+	lights:     func(l []gpio.Line, report func(gpio.Line, error)) lights { return gpio.NewLEDs(l, report) },
+	microphone: func(device string) input { return alsa.NewMicrophone(device, alsa.Options{}) },
+	speaker:    func(device string) output { return alsa.NewSpeaker(device, alsa.Options{}) },
+	volume:     setVolume,
+}
+
+const (
+	// Sound devices are looked at so often, to log what became of them: together
+	// with the lines, which package gpio looks at at the full five seconds.
+	lookEvery = 5 * time.Second
+	// A press that nobody takes for so long is not meant any more: it must not
+	// place a call when the box gets ready later.
+	pressMeant = time.Second
+)
+
+// A hardware is the open parts of a real board. It owns a goroutine for each of
+// button line, button events, LED and a look at the sound devices; all end
+// with close.
+type hardware struct {
+	microphone cardMicrophone
+	speaker    cardSpeaker
+	lamp       Lamp
+	troubles   troubles
+	log        *slog.Logger
+	volume     func(device string, d direction, percent int) error
+	wiring     wiring
+	presses    chan<- struct{}
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	once   sync.Once
+	err    error // of close
+
+	mu  sync.Mutex   // guards set
+	set [2]volumeSet // by direction
+}
+
+// A volumeSet says which opening of which device has its volume.
+type volumeSet struct {
+	device string
+	losses int
+}
+
+// openHardware opens the parts. What is missing or busy is a problem that is
+// told, and no reason to fail: the drivers go on looking for it.
+func openHardware(w wiring, d drivers, presses chan<- struct{}, log *slog.Logger) *hardware {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &hardware{wiring: w, log: log, cancel: cancel, volume: d.volume, presses: presses}
+	h.microphone.input = d.microphone(w.sound[records].device)
+	h.speaker.output = d.speaker(w.sound[plays].device)
+	h.look()
+	h.wg.Go(func() { h.lookAgain(ctx) })
+
+	if h.has(ButtonPart, w.button) {
+		events := make(chan gpio.Event)
+		h.wg.Go(func() {
+			err := d.watch(ctx, w.button.Line, gpio.Timing{Settle: w.settle}, events)
+			if ctx.Err() == nil {
+				h.tell(Problem{ButtonPart, err, lineRemedy(err, ButtonPart)})
+			}
+		})
+		h.wg.Go(func() { h.serveButton(ctx, events) })
+	}
+	if h.has(LEDPart, w.led) {
+		leds := d.lights([]gpio.Line{w.led.Line}, func(_ gpio.Line, err error) {
+			h.tell(Problem{LEDPart, err, lineRemedy(err, LEDPart)})
+		})
+		h.lamp.show = func(p gpio.Pattern) { leds.Show(0, p) }
+		h.wg.Go(func() { leds.Run(ctx) })
+	}
+	return h
+}
+
+// has reports whether there is a line to open.
+func (h *hardware) has(part Part, l line) bool {
+	if l.err != nil {
+		h.tell(Problem{part, l.err, lineRemedy(l.err, part)})
+	}
+	return l.err == nil && !l.left
+}
+
+// tell notes a problem, or with a nil Err its end, and logs what is news.
+func (h *hardware) tell(p Problem) {
+	switch {
+	case !h.troubles.set(p):
+	case p.Err == nil:
+		h.log.Info("works again", "part", p.Part)
+	default:
+		h.log.Warn("does not work", "part", p.Part, "err", p.Err, "remedy", p.Remedy)
+	}
+}
+
+// serveButton makes presses of what happens at the button's line.
+func (h *hardware) serveButton(ctx context.Context, events <-chan gpio.Event) {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	var out chan<- struct{} // presses, while there is one to be taken
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-events:
+			if h.heard(e) {
+				out = h.presses
+				timer.Reset(pressMeant)
+			}
+		case out <- struct{}{}:
+			out = nil
+		case <-timer.C:
+			if out != nil {
+				h.log.Warn("a press was lost: the box was not ready for it")
+			}
+			out = nil
+		}
+	}
+}
+
+// heard deals with an event of the button, and reports whether it is a press.
+func (h *hardware) heard(e gpio.Event) bool {
+	var err error
+	switch e.Kind {
+	case gpio.Press:
+	case gpio.Up, gpio.Freed, gpio.Found:
+	case gpio.Stuck:
+		err = errStuck
+	case gpio.Noisy:
+		err = errNoisy
+	case gpio.Lost:
+		err = e.Err
+	case gpio.TooFast:
+		h.log.Warn("presses in too quick succession are left out")
+		return false
+	default:
+		return false
+	}
+	h.tell(Problem{ButtonPart, err, lineRemedy(err, ButtonPart)})
+	return e.Kind == gpio.Press
+}
+
+func (h *hardware) lookAgain(ctx context.Context) {
+	for {
+		now := time.Now()
+		timer := time.NewTimer(lookEvery - now.Sub(now.Truncate(lookEvery)))
+		select {
+		case <-timer.C:
+			h.look()
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// look sees how the sound devices are, and sets the volume of one that came.
+func (h *hardware) look() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for d, c := range [...]card{records: h.microphone, plays: h.speaker} {
+		h.lookLocked(direction(d), c)
+	}
+}
+
+func (h *hardware) lookLocked(d direction, c card) {
+	err := c.Err()
+	h.tell(Problem{d.part(), err, soundRemedy(err)})
+	now := volumeSet{c.Device(), c.Losses()}
+	percent := h.wiring.sound[d].volume
+	if err != nil || percent == 0 || h.set[d] == now {
+		return
+	}
+	err = h.volume(now.device, d, percent)
+	if err == nil {
+		h.set[d] = now
+	}
+	h.tell(Problem{d.volumePart(), err, soundRemedy(err)})
+}
+
+// problems are those of this moment.
+func (h *hardware) problems() []Problem {
+	h.look()
+	return h.troubles.list()
+}
+
+// close ends everything; whoever waits for sound gets alsa.ErrClosed.
+func (h *hardware) close() error {
+	h.once.Do(func() {
+		h.cancel()
+		h.wg.Wait()
+		h.err = errors.Join(h.microphone.Close(), h.speaker.Close())
+	})
+	return h.err
+}
+
+// A cardMicrophone reads frames from a sound device.
+type cardMicrophone struct{ input }
+
+// Read waits for the next 20 ms, of silence while there is no device. Its only
+// error is alsa.ErrClosed.
+func (m cardMicrophone) Read(pcm *[voice.FrameSamples]int16) error { return m.input.Read(pcm[:]) }
+
+// A cardSpeaker writes frames to a sound device.
+type cardSpeaker struct{ output }
+
+// Write plays 20 ms, or lets them pass while there is no device. Its only error
+// is alsa.ErrClosed.
+func (s cardSpeaker) Write(pcm *[voice.FrameSamples]int16) error { return s.output.Write(pcm[:]) }

@@ -1,0 +1,83 @@
+package board
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"hushbell/alsa"
+	"hushbell/gpio"
+)
+
+// What is wrong with a button although its line is fine.
+var (
+	errStuck = errors.New("it is held down, or its contact is stuck")
+	errNoisy = errors.New("its line does not come to rest")
+	errUnset = errors.New("no line is set")
+)
+
+// own tells whether the holder of a device or line is a hushbell.
+func own(holder string) bool { return strings.HasPrefix(holder, "hushbell") }
+
+const stopDaemon = "a running hushbell has it: stop that first (systemctl stop hushbell)"
+
+// SoundRemedy is what can be done about an error of a sound device of package
+// alsa; "" if there is no advice.
+func SoundRemedy(err error) string { return soundRemedy(err) }
+
+func soundRemedy(err error) string {
+	var e *alsa.Error
+	errors.As(err, &e)
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, syscall.EBUSY) && e != nil && own(e.Holder):
+		return stopDaemon
+	case errors.Is(err, syscall.EBUSY):
+		return "end the program that has it, or name another device in [board]"
+	case errors.Is(err, fs.ErrPermission):
+		return "add the user that runs hushbell to the group audio"
+	case errors.Is(err, errServerVolume):
+		return "set it there (pactl, wpctl), or name a card in [board]"
+	case errors.Is(err, errNoLevel):
+		return "leave the volume out in [board]; what the card has is shown by amixer"
+	case errors.Is(err, alsa.ErrNoCard), errors.Is(err, syscall.ENODEV):
+		return "plug a sound card in, or switch on that of the board; hushbell devices lists what there is"
+	case errors.Is(err, syscall.EINVAL):
+		return "the card has no sample format that we know: take another"
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.EBADFD):
+		return "the card has stopped: plug it in again, and look for a weak power supply"
+	}
+	return ""
+}
+
+// lineRemedy is what can be done about an error of a line of package gpio.
+func lineRemedy(err error, part Part) string {
+	key := map[Part]string{ButtonPart: "board.button_line", LEDPart: "board.led_line"}[part]
+	var e *gpio.LineError
+	errors.As(err, &e)
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, errUnset):
+		return "name one as " + key + `, or say "` + NoLine + `" there`
+	case errors.Is(err, errStuck):
+		return "look at the contact; where a press connects the line to plus, set board.active_low = false"
+	case errors.Is(err, errNoisy):
+		return `look at the wires; an open line needs a resistor, such as board.bias = "pull-up"`
+	case errors.Is(err, gpio.ErrBusy) && e != nil && own(e.Holder):
+		return stopDaemon
+	case errors.Is(err, gpio.ErrBusy):
+		return "take the line from who has it (a device tree overlay, most often), or name another as " + key
+	case errors.Is(err, fs.ErrPermission):
+		return "add the user that runs hushbell to the group gpio"
+	case errors.Is(err, gpio.ErrNoChip):
+		return "name the chip as board.chip; hushbell devices lists what there is"
+	case errors.Is(err, gpio.ErrNoLine):
+		return "name another as " + key + "; hushbell devices lists what there is"
+	case errors.Is(err, gpio.ErrGone):
+		return "plug it in again"
+	}
+	return ""
+}
