@@ -44,6 +44,11 @@ type Status struct {
 	Call    *Call     `json:"call,omitempty"` // the one that stands, or the last one
 	Board   Board     `json:"board"`
 	Memory  Memory    `json:"memory"`
+
+	// VoiceOverTCP is that UDP does not pass from here to the first relay of
+	// the call that stands, or did not in the last one, so that voice takes
+	// TCP: it works, but is late when the network is bad.
+	VoiceOverTCP bool `json:"voice_over_tcp"`
 }
 
 // A Clock is what is known of the time.
@@ -66,6 +71,9 @@ type Call struct {
 	Error    string    `json:"error,omitempty"`
 	Report   Report    `json:"report"`
 }
+
+// Over reports whether the call has ended.
+func (c *Call) Over() bool { return !c.Ended.IsZero() }
 
 // A Report says how a call goes or went, with its counters.
 type Report struct {
@@ -109,7 +117,9 @@ type Memory struct {
 	RSS     uint64 `json:"rss"`     // bytes resident now; 0 if the kernel does not tell
 }
 
-// An Event is something that happened.
+// An Event is something that happened. Kind is "online", "offline", "press",
+// "calling", "ringing-far", "waiting", "ringing-here", "stop-ringing",
+// "waiting-here", "answered", "ended", or "state" when only that has changed.
 type Event struct {
 	Seq      uint64    `json:"seq"` // counts from 1; Tell sets it
 	At       time.Time `json:"at"`  // by the wall clock; Tell sets it if it is zero
@@ -118,6 +128,7 @@ type Event struct {
 	Peer     string    `json:"peer,omitempty"`
 	PID      string    `json:"pid,omitempty"`
 	Outgoing bool      `json:"outgoing,omitempty"`
-	Error    string    `json:"error,omitempty"`
+	Reason   string    `json:"reason,omitempty"` // of "ended": how
+	Error    string    `json:"error,omitempty"`  // and why, if it is known
 	Report   *Report   `json:"report,omitempty"` // of a call that was answered, or ended
 }

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hushbell/device/control"
+)
+
+func callCommand() *cobra.Command {
+	var p places
+	var wait bool
+	c := &cobra.Command{
+		Use:   "call NAME|PID",
+		Short: "Have the box call a contact, or a pid",
+		Long: `Has the box that runs here call a contact by name, or a pid. With - the name or
+pid is read from standard input. It returns when the call is under way; with
+--wait when it is answered, and fails if it is not.`,
+		Example: `  hushbell call workshop
+  hushbell call workshop --wait && echo "they are there"`,
+		Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			to := args[0]
+			if to == "-" {
+				b, err := io.ReadAll(io.LimitReader(c.InOrStdin(), 4096))
+				if err != nil {
+					return fmt.Errorf("standard input: %w", err)
+				}
+				first, _, _ := strings.Cut(string(b), "\n")
+				to = strings.TrimSpace(first)
+			}
+			if to == "" {
+				return usageError{errors.New("say whom to call: the name of a contact, or a pid")}
+			}
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			if wait {
+				return callAndWait(c.Context(), client, to, c.OutOrStdout())
+			}
+			return client.Call(c.Context(), to)
+		},
+	}
+	p.socketFlag(c.Flags())
+	c.Flags().BoolVar(&wait, "wait", false, "wait until the call is answered, or is not")
+	return c
+}
+
+// callAndWait calls, and prints what happens until the call is answered.
+func callAndWait(ctx context.Context, client *control.Client, to string, out io.Writer) error {
+	events, err := client.Events(ctx, math.MaxUint64) // only what is new
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	if err := client.Call(ctx, to); err != nil {
+		return err
+	}
+	for {
+		e, err := events.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return errors.New("the box has stopped")
+		case err != nil:
+			return err
+		case e.Kind == "answered":
+			fmt.Fprintln(out, e.Kind)
+			return nil
+		case e.Kind == "ended":
+			return fmt.Errorf("the call was not answered: %s", why(e.Reason, e.Error))
+		}
+		fmt.Fprintln(out, e.State)
+	}
+}
+
+// why is how and why a call ended.
+func why(reason, err string) string {
+	if err == "" {
+		return reason
+	}
+	return reason + ": " + err
+}
+
+// simple is a command that asks the box for one thing.
+func simple(use, short string, do func(*control.Client, context.Context) error) *cobra.Command {
+	var p places
+	c := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			return do(client, c.Context())
+		},
+	}
+	p.socketFlag(c.Flags())
+	return c
+}
+
+func answerCommand() *cobra.Command {
+	return simple("answer", "Answer the call that rings here", (*control.Client).Answer)
+}
+
+func hangUpCommand() *cobra.Command {
+	return simple("hangup", "End or reject the call there is", (*control.Client).HangUp)
+}
+
+func statusCommand() *cobra.Command {
+	var p places
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show how the box is: state, relays, clock, call",
+		Example: `  hushbell status
+  hushbell status --json | jq .call.report`,
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			s, err := client.Status(c.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				e := json.NewEncoder(c.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(s)
+			}
+			return showStatus(c.OutOrStdout(), &s)
+		},
+	}
+	p.socketFlag(c.Flags())
+	c.Flags().BoolVar(&asJSON, "json", false, "as JSON, for programs")
+	return c
+}
+
+// showStatus prints a status for a person.
+func showStatus(out io.Writer, s *control.Status) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	row := func(name, format string, a ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, a...)) }
+	row("state", "%s, for %s", s.State, sinceText(s.Since))
+	if s.Online {
+		row("online", "yes: can be called")
+	} else {
+		row("online", "no: cannot be called at present")
+	}
+	row("relays", "%d known", s.Relays)
+	trust := "not trusted yet"
+	if s.Clock.Trusted {
+		trust = "trusted"
+	}
+	row("clock", "%s: told by relays of %d networks, system clock is off by %.1f s", trust, s.Clock.Networks, s.Clock.OffsetMS/1000)
+	if c := s.Call; c != nil {
+		showCall(row, c)
+		if s.VoiceOverTCP {
+			row("", "voice takes TCP, since UDP does not pass from here")
+		}
+	}
+	row("sound", "board %s, %d overruns of the microphone, %d underruns of the speaker", s.Board.Name, s.Board.MicrophoneXruns, s.Board.SpeakerXruns)
+	row("memory", "%.1f MB resident", float64(s.Memory.RSS)/1e6)
+	row("version", "%s", s.Version)
+	return w.Flush()
+}
+
+func showCall(row func(name, format string, a ...any), c *control.Call) {
+	name, direction, peer := "call", "from", c.Peer
+	if c.Over() {
+		name = "last call"
+	}
+	if c.Outgoing {
+		direction = "to"
+	}
+	if peer == "" {
+		peer = c.PID + " (no contact)"
+	}
+	switch {
+	case c.Over():
+		row(name, "%s %s, %s, %s ago", direction, peer, why(c.Reason, c.Error), sinceText(c.Ended))
+	case c.Answered.IsZero():
+		row(name, "%s %s, not answered yet, for %s", direction, peer, sinceText(c.Began))
+	default:
+		row(name, "%s %s, for %s", direction, peer, sinceText(c.Answered))
+	}
+	if c.Answered.IsZero() {
+		return
+	}
+	r, v := &c.Report, &c.Report.Voice
+	row("", "set up in %.0f ms, %d hops on our side, key exchange %s", r.SetupMS, r.Hops, r.KeyExchange)
+	row("", "voice: %d frames sent, %d received, %d lost, %d late, %d repaired, %d concealed", r.Sent, v.Received, v.Lost, v.Late, v.Repaired, v.Concealed)
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hushbell/device/config"
+	"hushbell/device/control"
+)
+
+func contactCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "contact",
+		Short: "Whom this box knows: who can be called by name, and who may call",
+		Long: `Contacts can be called by name, also by the button, and their calls ring here.
+Calls of contacts that were added with --answer are answered by themselves.
+What becomes of strangers is in the configuration. A box that runs is told.`,
+		Example: `  hushbell contact add workshop hush1...
+  ssh workshop hushbell pid show | hushbell contact add workshop --answer
+  hushbell contact list`,
+	}, contactAddCommand(), contactListCommand(), contactRemoveCommand())
+}
+
+func contactAddCommand() *cobra.Command {
+	var p places
+	var answer bool
+	c := &cobra.Command{
+		Use:   "add NAME [PID]",
+		Short: "Add a contact",
+		Long: `Adds a contact. Without PID, or with -, the pid is read from standard input.
+Compare the four words that are printed with those that "hushbell pid show"
+prints there, over a voice that you know, if the pid came by mail or the like.`,
+		Args: cobra.MatchAll(atLeast(1), atMost(2)),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := config.CheckName(args[0]); err != nil {
+				return usageError{err}
+			}
+			id, err := readPID(c, args[1:])
+			if err != nil {
+				return err
+			}
+			dir, err := p.stateDir()
+			if err != nil {
+				return err
+			}
+			err = editContacts(dir, func(cs config.Contacts) (config.Contacts, error) {
+				return cs.Add(config.Contact{Name: args[0], PID: id, Answer: answer})
+			})
+			if err != nil {
+				return err
+			}
+			words := id.Words()
+			fmt.Fprintf(c.OutOrStdout(), "added %s, words: %s\n", args[0], strings.Join(words[:], " "))
+			return p.reload(c)
+		},
+	}
+	p.stateFlag(c.Flags())
+	p.socketFlag(c.Flags())
+	c.Flags().BoolVar(&answer, "answer", false, "answer their calls by itself")
+	return c
+}
+
+func contactListCommand() *cobra.Command {
+	var p places
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the contacts",
+		Args:  exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			dir, err := p.stateDir()
+			if err != nil {
+				return err
+			}
+			cs, err := config.ReadContacts(contactsFile(dir))
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
+			for _, contact := range cs {
+				what := "rings"
+				if contact.Answer {
+					what = "answered"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\n", contact.Name, what, contact.PID)
+			}
+			return w.Flush()
+		},
+	}
+	p.stateFlag(c.Flags())
+	return c
+}
+
+func contactRemoveCommand() *cobra.Command {
+	var p places
+	c := &cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove a contact",
+		Args:  exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			dir, err := p.stateDir()
+			if err != nil {
+				return err
+			}
+			err = editContacts(dir, func(cs config.Contacts) (config.Contacts, error) { return cs.Remove(args[0]) })
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "removed %s\n", args[0])
+			return p.reload(c)
+		},
+	}
+	p.stateFlag(c.Flags())
+	p.socketFlag(c.Flags())
+	return c
+}
+
+// atLeast wants n arguments or more, named in the usage line.
+func atLeast(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usageError{fmt.Errorf("%s takes at least %d arguments, got %d: %s", c.CommandPath(), n, len(args), c.UseLine())}
+		}
+		return nil
+	}
+}
+
+// reload tells a box that runs here to read its contacts again. If none runs
+// there is nothing to tell; if it cannot be told, that is said, but what the
+// command was to do is done.
+func (p *places) reload(c *cobra.Command) error {
+	client, err := p.client()
+	if err != nil {
+		return err
+	}
+	if err := client.Reload(c.Context()); err != nil && !errors.Is(err, control.ErrNotRunning) {
+		fmt.Fprintf(c.ErrOrStderr(), "the box that runs was not told, start it again: %v\n", err)
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"hushbell/device/config"
+	"hushbell/voipcore"
+	"hushbell/voipcore/pid"
+)
+
+// relayFlags are the command line of a relay. What is given there counts more
+// than what the configuration says.
+type relayFlags struct {
+	places
+	listen, advertise, bootstrap []string
+	testNetwork, debug           bool
+}
+
+func relayCommand() *cobra.Command {
+	var f relayFlags
+	c := &cobra.Command{
+		Use:   "relay",
+		Short: "Help others: pass on their calls, without knowing whose",
+		Long: `Runs a relay until it is told to stop. Others must be able to reach it under its
+address, by TCP and UDP on the same port. A swarm of boxes needs five relays or
+more, on machines and in networks as different as can be had; each is told the
+addresses of some others. The first one of a swarm has nobody to be told of.
+
+It prints "relay ready at ADDRESS" when it listens; what happens is logged to
+standard error. Limits are set in the file, see [relay] there.`,
+		Example: `  hushbell relay --listen 192.0.2.7:4190
+  hushbell relay --listen 192.0.2.8:4190 --bootstrap 192.0.2.7:4190
+  hushbell relay --listen 0.0.0.0:4190 --advertise 203.0.113.5:4190 --bootstrap 192.0.2.7:4190
+  hushbell relay --config relay.toml`,
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := f.read(c)
+			if err != nil {
+				return err
+			}
+			return f.serve(c.Context(), &cfg, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	f.stateFlag(c.Flags())
+	c.Flags().StringVar(&f.config, "config", "", "configuration `file` with a section [relay]")
+	c.Flags().StringSliceVar(&f.listen, "listen", nil, "`address` and port to listen at")
+	c.Flags().StringSliceVar(&f.advertise, "advertise", nil, "`address` and port under which others reach it, if that is not --listen")
+	c.Flags().StringSliceVar(&f.bootstrap, "bootstrap", nil, "`address` and port of another relay to begin with; several times for several")
+	c.Flags().BoolVar(&f.testNetwork, "test-network", false, "take loopback and private addresses for relays: for a swarm on one machine")
+	c.Flags().BoolVar(&f.debug, "debug", false, "log more, also addresses")
+	return c
+}
+
+// read puts together what file and flags say.
+func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
+	cfg := config.Default()
+	if f.config != "" {
+		var err error
+		if cfg, err = config.Read(f.config); err != nil {
+			return cfg, err
+		}
+	}
+	var errs []error
+	take := func(flag string, from []string, to *[]netip.AddrPort) {
+		if !c.Flags().Changed(flag) {
+			return
+		}
+		*to = nil
+		for _, s := range from {
+			a, err := netip.ParseAddrPort(s)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("--%s %s: want an address with port, such as 192.0.2.7:4190 or [2001:db8::7]:4190", flag, s))
+				continue
+			}
+			*to = append(*to, a)
+		}
+	}
+	var listen []netip.AddrPort
+	take("listen", f.listen, &listen)
+	take("advertise", f.advertise, &cfg.Relay.Advertise)
+	take("bootstrap", f.bootstrap, &cfg.Bootstrap)
+	switch {
+	case len(listen) > 1:
+		errs = append(errs, errors.New("--listen: one address is enough: [::] stands for all"))
+	case len(listen) == 1:
+		cfg.Relay.Listen, cfg.Listen = listen[0], netip.AddrPort{}
+	case len(errs) == 0 && !cfg.Relay.Listen.IsValid():
+		errs = append(errs, errors.New("a relay needs an address to listen at: --listen, or listen under [relay] in --config"))
+	}
+	cfg.TestNetwork = cfg.TestNetwork || f.testNetwork
+	if len(errs) == 0 {
+		if err := cfg.Err(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return cfg, usageError{errors.Join(errs...)}
+	}
+	return cfg, nil
+}
+
+// serve runs the relay until ctx is done.
+func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut io.Writer) (err error) {
+	dir, err := f.stateDir()
+	if err != nil {
+		return err
+	}
+	l, err := lockState(dir)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	log := newLog(errOut, f.debug)
+	c := voipcore.Config{State: dir, Bootstrap: cfg.Bootstrap, Hops: cfg.Hops, TestNetwork: cfg.TestNetwork, Build: buildTime(), Log: log}
+	if err := asRelay(&c, cfg, dir); err != nil {
+		return err
+	}
+	core, err := voipcore.Open(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, core.Close()) }()
+	if _, err := fmt.Fprintf(out, "relay ready at %v\n", cfg.Relay.Listen); err != nil {
+		return err
+	}
+	log.Info("relay is ready", "version", version)
+	<-ctx.Done()
+	log.Info("relay stops")
+	return nil
+}
+
+// asRelay makes c that of a relay, with the key from the state folder, which
+// is made at the first start.
+func asRelay(c *voipcore.Config, cfg *config.Config, state string) (err error) {
+	file := filepath.Join(state, "relay.key")
+	c.RelayKey, err = pid.LoadKey(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.RelayKey = pid.NewKey()
+		err = c.RelayKey.Save(file)
+	}
+	if err != nil {
+		return fmt.Errorf("relay key: %w", err)
+	}
+	r := &cfg.Relay
+	c.Listen, c.Advertise = r.Listen, r.Advertise
+	c.Limits.Links, c.Limits.Tunnels = r.Limits.Links, r.Limits.Tunnels
+	c.Limits.LinkTunnels, c.Limits.Registrations = r.Limits.LinkTunnels, r.Limits.Registrations
+	return nil
+}
+
+// newLog returns a log of text. The journal puts times to lines by itself.
+func newLog(w io.Writer, debug bool) *slog.Logger {
+	o := &slog.HandlerOptions{}
+	if debug {
+		o.Level = slog.LevelDebug
+	}
+	if os.Getenv("JOURNAL_STREAM") != "" {
+		o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

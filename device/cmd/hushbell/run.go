@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"hushbell/board"
+	"hushbell/device"
+	"hushbell/device/config"
+	"hushbell/device/control"
+	"hushbell/voipcore"
+	"hushbell/voipcore/voice"
+	"hushbell/voipcore/voice/celt"
+)
+
+const exampleConfig = `bootstrap = ["192.0.2.7:4190", "192.0.2.8:4190"]
+[button]
+call = "workshop"
+[board]
+name = "sim"
+microphone = "in.wav"
+speaker = "out.wav"`
+
+func runCommand() *cobra.Command {
+	var p places
+	var debug bool
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run the box: button, lamp, sound and calls",
+		Long: `Runs the box until it is told to stop. It needs a pid (hushbell pid new) and a
+configuration; contacts are added and removed while it runs (hushbell contact).
+
+This is enough of a configuration, for a box that is simulated:
+
+` + indent(exampleConfig) + `
+
+It prints "box ready at SOCKET" when the other commands can talk to it; what
+happens is logged to standard error, without pids and addresses.`,
+		Example: `  hushbell run
+  hushbell run --config box.toml --state ./box --socket ./box/control.sock`,
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runBox(c.Context(), &p, c.OutOrStdout(), newLog(c.ErrOrStderr(), debug))
+		},
+	}
+	p.stateFlag(c.Flags())
+	p.configFlag(c.Flags())
+	p.socketFlag(c.Flags())
+	c.Flags().BoolVar(&debug, "debug", false, "log more, also addresses")
+	return c
+}
+
+func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
+
+// readConfig reads the configuration, and finds its relative paths in its folder.
+func (p *places) readConfig() (config.Config, error) {
+	file, err := p.configFile()
+	if err != nil {
+		return config.Config{}, err
+	}
+	cfg, err := config.Read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return cfg, fmt.Errorf("there is no configuration %s: write it, or name another file with --config; see hushbell run --help", file)
+	}
+	for _, path := range []*string{&cfg.Board.Microphone, &cfg.Board.Speaker} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(filepath.Dir(file), *path)
+		}
+	}
+	return cfg, err
+}
+
+// policyOf is what a running box can be told anew.
+func policyOf(cfg *config.Config, state string) (device.Policy, error) {
+	cs, err := config.ReadContacts(contactsFile(state))
+	if err != nil {
+		return device.Policy{}, err
+	}
+	p := device.Policy{Button: cfg.Button.Call, Unknown: voipcore.Decline}
+	if cfg.Unknown == config.Ring {
+		p.Unknown = voipcore.Ring
+	}
+	for _, c := range cs {
+		p.Contacts = append(p.Contacts, device.Contact{Name: c.Name, PID: c.PID, Answer: c.Answer})
+	}
+	return p, nil
+}
+
+// A box is all that run has opened. It is what the control socket controls.
+type box struct {
+	*places
+	dir    string
+	cfg    config.Config
+	log    *slog.Logger
+	board  *board.Board
+	device *device.Device
+	core   *voipcore.Core
+	server *control.Server
+}
+
+// runBox opens everything, runs it until ctx is done, and closes it again.
+func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (err error) {
+	b := &box{places: p, log: log}
+	if b.cfg, err = p.readConfig(); err != nil {
+		return err
+	}
+	if b.dir, err = p.stateDir(); err != nil {
+		return err
+	}
+	l, err := lockState(b.dir)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	keys, err := loadKeys(b.dir, b.cfg.PID)
+	if err != nil {
+		return err
+	}
+	policy, err := policyOf(&b.cfg, b.dir)
+	if err != nil {
+		return err
+	}
+	b.board, err = board.Open(b.cfg.Board.Name, board.Options{Microphone: b.cfg.Board.Microphone, Speaker: b.cfg.Board.Speaker})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.board.Close()) }()
+	socket, err := p.socketFile()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if b.server, err = control.Listen(socket); err != nil {
+		return err
+	}
+	b.device = device.New(device.Options{
+		Own: keys[0], Policy: policy,
+		Microphone: b.board.Microphone, Speaker: b.board.Speaker, Lamp: b.board.Lamp, Presses: b.board.Presses(),
+		Tell: b.tell, Log: log,
+	})
+	c := voipcore.Config{
+		State: b.dir, Bootstrap: b.cfg.Bootstrap, Keys: keys, Hops: b.cfg.Hops, Listen: b.cfg.Listen,
+		TestNetwork: b.cfg.TestNetwork, Welcome: b.device.Welcome, Notify: b.device.Notify,
+		NewEncoder: newEncoder(b.cfg.Complexity), Build: buildTime(), Log: log,
+	}
+	if b.cfg.Relay.Listen.IsValid() {
+		err = asRelay(&c, &b.cfg, b.dir)
+	}
+	if err == nil {
+		b.core, err = voipcore.Open(c)
+	}
+	if err != nil {
+		return errors.Join(err, b.server.Close())
+	}
+	b.warn(&policy)
+	return b.serve(ctx, out, socket)
+}
+
+// serve runs device and control socket until ctx is done or one of them fails.
+func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var served, ran, printed error
+	var wg sync.WaitGroup
+	wg.Go(func() { defer cancel(); served = b.server.Serve(ctx, b) })
+	wg.Go(func() { defer cancel(); ran = b.device.Run(ctx, b.core) })
+	if _, printed = fmt.Fprintf(out, "box ready at %s\n", socket); printed != nil {
+		cancel()
+	}
+	b.log.Info("box is ready", "version", version, "board", b.cfg.Board.Name)
+	<-ctx.Done()
+	b.log.Info("box stops")
+	closed := b.core.Close() // hangs up
+	wg.Wait()
+	return errors.Join(served, ran, printed, closed)
+}
+
+// warn says at the start what will not work as it is.
+func (b *box) warn(p *device.Policy) {
+	if len(b.cfg.Bootstrap) == 0 && !b.cfg.Relay.Listen.IsValid() {
+		b.log.Warn("no relays to begin with: unless some are known from before nobody can be called; write bootstrap into the configuration")
+	}
+	if b.cfg.Hops < config.MaxHops {
+		b.log.Warn("fewer hops give up anonymity: relays can learn who calls whom", "hops", b.cfg.Hops)
+	}
+	known := p.Button == ""
+	for _, c := range p.Contacts {
+		known = known || strings.EqualFold(c.Name, p.Button)
+	}
+	if !known {
+		b.log.Warn("the button calls a contact that is not there: hushbell contact add", "contact", p.Button)
+	}
+}
+
+func newEncoder(complexity int) func(int) (voice.Encoder, error) {
+	return func(packetBytes int) (voice.Encoder, error) {
+		return celt.NewEncoder(celt.Config{FrameSamples: voice.FrameSamples, PacketBytes: packetBytes, Complexity: complexity})
+	}
+}
