@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // A Config is what the file says, with defaults for what it leaves out.
@@ -34,12 +35,41 @@ type Button struct {
 	Call string // the name of a contact; "" for none
 }
 
-// A Board says which board this is, and what overrides its profile.
+// A Board says which board this is, and what overrides its profile. What is left
+// out is as the profile has it. Only Name, Microphone and Speaker are for the
+// simulated board.
 type Board struct {
-	Name       string
-	Microphone string // of the simulated board: a WAV file to speak; "" is silence
-	Speaker    string // of the simulated board: a WAV file to record; "" is nowhere
+	Name       string // of a profile; "auto": found by the program; "sim": simulated
+	Microphone string // a sound device, as hushbell devices lists them; of the simulated board: a WAV file to speak, "" is silence
+	Speaker    string // likewise; of the simulated board: a WAV file to record, "" is nowhere
+
+	MicrophoneVolume int // percent of what the card can do; 0: as the card is set
+	SpeakerVolume    int // likewise
+
+	Chip         string        // the label of the GPIO chip
+	ButtonLine   Line          // where the button is
+	ActiveLow    *bool         // a press connects the line to ground
+	Bias         Bias          // the chip's resistor at the line
+	Settle       time.Duration // a press counts when the contact is at rest for so long; 0: the default, 20 ms
+	LEDLine      Line          // where the LED is
+	LEDActiveLow *bool         // it is lit when its line is at ground
 }
+
+// A Line is a line of a GPIO chip: its name, such as "GPIO17", or its number on
+// the chip, in the file with or without quotes. "" is the profile's, and "none"
+// says that there is none.
+type Line string
+
+// A Bias is the resistor that the chip puts on the button's line.
+type Bias string
+
+// The Biases. "" is the profile's.
+const (
+	PullUp   Bias = "pull-up"
+	PullDown Bias = "pull-down"
+	BiasOff  Bias = "off"   // none
+	BiasAsIs Bias = "as-is" // what the chip has already
+)
 
 // A Relay says how this machine helps others; without Listen it does not.
 type Relay struct {
@@ -60,6 +90,8 @@ type Limits struct {
 const (
 	MaxHops       = 3 // a voice cell has room for so many layers
 	MaxComplexity = 5 // the voice encoder knows so many steps
+	MaxSettle     = time.Second
+	MaxLineName   = 31 // bytes in a name of the kernel's (GPIO_MAX_NAME_SIZE, without the zero)
 )
 
 // An Unknown is what becomes of a caller who is no contact.
@@ -94,6 +126,15 @@ var settings = []setting{
 	{"board.name", func(c *Config) any { return &c.Board.Name }},
 	{"board.microphone", func(c *Config) any { return &c.Board.Microphone }},
 	{"board.speaker", func(c *Config) any { return &c.Board.Speaker }},
+	{"board.microphone_volume", func(c *Config) any { return &c.Board.MicrophoneVolume }},
+	{"board.speaker_volume", func(c *Config) any { return &c.Board.SpeakerVolume }},
+	{"board.chip", func(c *Config) any { return &c.Board.Chip }},
+	{"board.button_line", func(c *Config) any { return &c.Board.ButtonLine }},
+	{"board.active_low", func(c *Config) any { return &c.Board.ActiveLow }},
+	{"board.bias", func(c *Config) any { return &c.Board.Bias }},
+	{"board.settle", func(c *Config) any { return &c.Board.Settle }},
+	{"board.led_line", func(c *Config) any { return &c.Board.LEDLine }},
+	{"board.led_active_low", func(c *Config) any { return &c.Board.LEDActiveLow }},
 	{"relay.listen", func(c *Config) any { return &c.Relay.Listen }},
 	{"relay.advertise", func(c *Config) any { return &c.Relay.Advertise }},
 	{"relay.links", func(c *Config) any { return &c.Relay.Limits.Links }},
@@ -129,9 +170,7 @@ func (c *Config) Check() []Problem {
 			wrong("button.call", "%v", err)
 		}
 	}
-	if c.Board.Name == "" {
-		wrong("board.name", "say which board this is, %q for the simulated one", "sim")
-	}
+	c.checkBoard(wrong)
 	for _, a := range c.Bootstrap {
 		if !a.Addr().IsValid() || a.Addr().IsUnspecified() || a.Port() == 0 {
 			wrong("bootstrap", "nobody can be reached at %v", a)
@@ -139,6 +178,53 @@ func (c *Config) Check() []Problem {
 	}
 	c.checkRelay(wrong)
 	return all
+}
+
+func (c *Config) checkBoard(wrong func(key, format string, a ...any)) {
+	b := &c.Board
+	if b.Name == "" {
+		wrong("board.name", "say which board this is, %q for the simulated one", "sim")
+	}
+	simulated := b.Name == "sim"
+	for _, k := range []struct {
+		key string
+		set bool
+	}{
+		{"board.microphone_volume", b.MicrophoneVolume != 0}, {"board.speaker_volume", b.SpeakerVolume != 0},
+		{"board.chip", b.Chip != ""}, {"board.button_line", b.ButtonLine != ""}, {"board.active_low", b.ActiveLow != nil},
+		{"board.bias", b.Bias != ""}, {"board.settle", b.Settle != 0}, {"board.led_line", b.LEDLine != ""},
+		{"board.led_active_low", b.LEDActiveLow != nil},
+	} {
+		if simulated && k.set {
+			wrong(k.key, "the simulated board has no such thing: leave it out, or name another board")
+		}
+	}
+	for _, v := range []struct {
+		key     string
+		percent int
+	}{{"board.microphone_volume", b.MicrophoneVolume}, {"board.speaker_volume", b.SpeakerVolume}} {
+		if v.percent < 0 || v.percent > 100 {
+			wrong(v.key, "%d: it goes from 1 to 100 percent, and 0 leaves the card as it is", v.percent)
+		}
+	}
+	for _, n := range []struct{ key, name string }{
+		{"board.chip", b.Chip}, {"board.button_line", string(b.ButtonLine)}, {"board.led_line", string(b.LEDLine)},
+	} {
+		if len(n.name) > MaxLineName || strings.HasPrefix(n.name, "-") {
+			wrong(n.key, "%q is no name of a chip or line, nor a line's number: hushbell devices lists what there is", n.name)
+		}
+	}
+	if b.ButtonLine != "" && b.ButtonLine != "none" && b.ButtonLine == b.LEDLine {
+		wrong("board.led_line", "%s is the button's line", string(b.LEDLine))
+	}
+	switch b.Bias {
+	case "", PullUp, PullDown, BiasOff, BiasAsIs:
+	default:
+		wrong("board.bias", "%q: say %q, %q, %q or %q", string(b.Bias), PullUp, PullDown, BiasOff, BiasAsIs)
+	}
+	if b.Settle < 0 || b.Settle > MaxSettle {
+		wrong("board.settle", "%v: it goes up to %v", b.Settle, MaxSettle)
+	}
 }
 
 func (c *Config) checkRelay(wrong func(key, format string, a ...any)) {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 const tenLines = `bootstrap = ["192.0.2.7:4190", "[2001:db8::7]:4190"]
@@ -32,11 +33,16 @@ func TestParse(t *testing.T) {
 	want := Default()
 	want.Bootstrap = addrs("192.0.2.7:4190", "[2001:db8::7]:4190")
 	want.Button.Call = "workshop"
-	want.Board = Board{"sim", "in.wav", "out.wav"}
+	want.Board = Board{Name: "sim", Microphone: "in.wav", Speaker: "out.wav"}
 	full := want
 	full.Listen, full.TestNetwork, full.Hops, full.Complexity = addrs("127.0.0.1:4190")[0], true, 2, 0
 	full.PID, full.Unknown = "door", Ring
 	full.Relay = Relay{addrs("127.0.0.1:4190")[0], addrs("192.0.2.9:4190"), Limits{1, 2, 3, 4}}
+	real := Default()
+	no, yes := false, true
+	real.Board = Board{Name: "pi-4", Microphone: "Device", Speaker: "pulse", MicrophoneVolume: 80, SpeakerVolume: 100,
+		Chip: "pinctrl-bcm2711", ButtonLine: "GPIO17", ActiveLow: &no, Bias: PullDown, Settle: 5 * time.Millisecond,
+		LEDLine: "25", LEDActiveLow: &yes}
 	for _, tt := range []struct {
 		name, text string
 		want       Config
@@ -62,6 +68,20 @@ registrations = 4
 bootstrap = ["192.0.2.7:4190", "[2001:db8::7]:4190"]
 board = {name = "sim", microphone = "in.wav", speaker = "out.wav"}
 `, want},
+		{"a real board", `[board]
+name = "pi-4"
+microphone = "Device"
+speaker = "pulse"
+microphone_volume = 80
+speaker_volume = 100
+chip = "pinctrl-bcm2711"
+button_line = "GPIO17"
+active_low = false
+bias = "pull-down"
+settle = "5ms"
+led_line = 25
+led_active_low = true
+`, real},
 	} {
 		got, err := Parse("hushbell.toml", tt.text)
 		if err != nil || !reflect.DeepEqual(got, tt.want) {
@@ -127,6 +147,33 @@ frobnicate = 1
 		{"an advertised address of nobody", "[relay]\nlisten = \"0.0.0.0:7\"\nadvertise = [\"[::]:7\"]", []string{
 			`config: f:3: relay.advertise: nobody can reach a relay at [::]:7`}},
 		{"no board", "[board]\nname = \"\"", []string{`config: f:2: board.name: say which board this is, "sim" for the simulated one`}},
+		{"a board", `[board]
+name = "auto"
+microphone_volume = 101
+speaker_volume = -1
+chip = "` + strings.Repeat("x", 32) + `"
+button_line = 17
+led_line = "17"
+active_low = "yes"
+bias = "up"
+settle = 20
+led_active_low = 1
+`, []string{
+			`config: f:3: board.microphone_volume: 101: it goes from 1 to 100 percent, and 0 leaves the card as it is`,
+			`f:4: board.speaker_volume: -1: it goes from 1 to 100 percent, and 0 leaves the card as it is`,
+			`f:5: board.chip: "` + strings.Repeat("x", 32) + `" is no name of a chip or line, nor a line's number: hushbell devices lists what there is`,
+			`f:7: board.led_line: 17 is the button's line`,
+			`f:8: board.active_low: want true or false`,
+			`f:9: board.bias: "up": say "pull-up", "pull-down", "off" or "as-is"`,
+			`f:10: board.settle: want a time in quotes, such as "20ms"`,
+			`f:11: board.led_active_low: want true or false`}},
+		{"lines of a board", "[board]\nname = \"auto\"\nbutton_line = -1\nled_line = [3]\nsettle = \"2s\"\n", []string{
+			`config: f:3: board.button_line: "-1" is no name of a chip or line, nor a line's number: hushbell devices lists what there is`,
+			`f:4: board.led_line: want the name of a line in quotes, such as "GPIO17", or its number`,
+			`f:5: board.settle: 2s: it goes up to 1s`}},
+		{"a simulated board with lines", "[board]\nname = \"sim\"\nbutton_line = \"GPIO17\"\nspeaker_volume = 3\n", []string{
+			`config: f:3: board.button_line: the simulated board has no such thing: leave it out, or name another board`,
+			`f:4: board.speaker_volume: the simulated board has no such thing: leave it out, or name another board`}},
 		{"not TOML", "hops = 3\nbootstrap = [", []string{`config: f:2: unexpected EOF; expected value`}},
 		{"twice", "hops = 3\nhops = 2", []string{`config: f:2: Key 'hops' has already been defined.`}},
 	} {

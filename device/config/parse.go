@@ -9,7 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 )
@@ -217,10 +219,33 @@ func set(at, v any) (wrong []string) {
 			say("want a text in quotes")
 		}
 		*at = s
+	case **bool:
+		*at = new(bool)
+		wrong = set(*at, v)
 	case *Unknown:
 		var s string
 		wrong = set(&s, v)
 		*at = Unknown(s)
+	case *Bias:
+		var s string
+		wrong = set(&s, v)
+		*at = Bias(s)
+	case *Line:
+		switch v := v.(type) {
+		case string:
+			*at = Line(v)
+		case int64:
+			*at = Line(strconv.FormatInt(v, 10))
+		default:
+			say(`want the name of a line in quotes, such as "GPIO17", or its number`)
+		}
+	case *time.Duration:
+		s, _ := v.(string)
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			say(`want a time in quotes, such as "20ms"`)
+		}
+		*at = d
 	case *netip.AddrPort:
 		a, err := parseAddr(v)
 		if err != nil {
