@@ -12,6 +12,25 @@ import (
 // down, so one cell would prove nothing.
 const perCells = 1000
 
+// allocsPerCells returns what perCells calls of one allocate. It is the least
+// of three runs: the runtime itself allocates now and then, when a goroutine
+// waits on more than it ever did. What allocates once a cell does so each time.
+func allocsPerCells(one func()) float64 {
+	least := testing.AllocsPerRun(1, func() {
+		for range perCells {
+			one()
+		}
+	})
+	for i := 0; i < 2 && least > 0; i++ {
+		least = min(least, testing.AllocsPerRun(1, func() {
+			for range perCells {
+				one()
+			}
+		}))
+	}
+	return least
+}
+
 // A voiceRun sends frames one by one through a splice and waits for each.
 type voiceRun struct {
 	from  *Tunnel
@@ -72,11 +91,9 @@ func TestVoiceDoesNotAllocate(t *testing.T) {
 	s.udpUp(t)
 	for _, ends := range [][2]*Tunnel{{s.caller, s.callee}, {s.callee, s.caller}} {
 		r := newVoiceRun(t, ends[0], ends[1])
-		if n := testing.AllocsPerRun(1, func() {
-			for range perCells {
-				if !r.one() {
-					t.Fatal("voice does not arrive")
-				}
+		if n := allocsPerCells(func() {
+			if !r.one() {
+				t.Fatal("voice does not arrive")
 			}
 		}); n != 0 {
 			t.Errorf("%v allocations for %d cells over 6 links, want 0", n, perCells)
@@ -145,18 +162,16 @@ func TestKeepAliveDoesNotAllocate(t *testing.T) {
 	s := newSplice(t)
 	s.udpUp(t)
 	l := s.caller.first.l
-	if n := testing.AllocsPerRun(1, func() {
-		for range perCells {
-			l.udp.ping(time.Now())
-			for {
-				l.udp.mu.Lock()
-				waiting := !l.udp.waiting.IsZero()
-				l.udp.mu.Unlock()
-				if !waiting {
-					break
-				}
-				time.Sleep(10 * time.Microsecond)
+	if n := allocsPerCells(func() {
+		l.udp.ping(time.Now())
+		for {
+			l.udp.mu.Lock()
+			waiting := !l.udp.waiting.IsZero()
+			l.udp.mu.Unlock()
+			if !waiting {
+				break
 			}
+			time.Sleep(10 * time.Microsecond)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations for %d pings and pongs, want 0", n, perCells)

@@ -97,9 +97,15 @@ func (n *Node) Build(ctx context.Context, path []Relay) (*Tunnel, error) {
 	return t, nil
 }
 
+// hopTimeout bounds the handshake with one hop: a round trip, through two more
+// links at most. A relay that lost its power looks like this to its neighbours
+// until their links to it have been silent for long, and a call that is being
+// set up can meet it more than once.
+const hopTimeout = 5 * time.Second
+
 // addHop runs TLS with the hop that the tunnel now reaches.
 func (t *Tunnel) addHop(ctx context.Context, r Relay) error {
-	limit, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	limit, cancel := context.WithTimeout(ctx, hopTimeout)
 	defer cancel()
 	far := &r.Key
 	if r.Key == (pid.ID{}) {
