@@ -364,6 +364,28 @@ func TestWatchLostEdge(t *testing.T) {
 	})
 }
 
+// A level can be read before its edge is told: what is read at the end of a
+// settle time may be the start of a spike.
+func TestWatchLateEdge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := watch(t, newContact(), Timing{})
+		silent := func(active bool) {
+			tr.contact.mu.Lock()
+			defer tr.contact.mu.Unlock()
+			tr.active = active
+		}
+		tr.spur()
+		sleep(19 * ms)
+		silent(true)
+		sleep(3 * ms) // past the end of settling
+		tr.spur()     // the edge of before
+		sleep(2 * ms)
+		tr.set(false)
+		sleep(time.Second)
+		tr.want(t, "0 found")
+	})
+}
+
 func TestWatchIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := watch(t, newContact(), Timing{})

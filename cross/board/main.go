@@ -10,7 +10,14 @@
 // testdata, with HUSHBELL_BOARD=1 in the environment: tests that need the board
 // skip themselves without it. The exit status is 0 when every package passed at
 // least one test and failed none, 1 when tests failed, 2 when the board could
-// not be built or did not come up.
+// not be built or did not come up; "go run" makes 1 of both.
+//
+// The board's clock counts instructions, at 8 ns each, not the host's time: a
+// busy host makes the board slow but not late, and waiting costs nothing. So
+// tests of settle times and sound periods mean the same on every machine, that
+// of a board with a slow processor (125 MIPS) and nothing else to do. Its
+// processors take turns; what two of them do to each other at the same moment,
+// and to a board that is late, is for -wallclock.
 //
 // The kernel comes from Debian packages (kernel.sh, pins) and is built once into
 // cross/cache. Host packages are listed in the file "packages". It is no system
@@ -45,14 +52,16 @@ type options struct {
 	cpus    int
 	memMiB  int
 	verbose bool
+	wall    bool     // the clock follows the host's
 	flags   []string // for the test binaries
 }
 
 func main() {
 	var o options
-	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "limit of each package's tests")
+	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "limit of each package's tests, in the board's time")
 	flag.IntVar(&o.cpus, "cpus", 2, "processors of the board")
 	flag.IntVar(&o.memMiB, "mem", 512, "memory of the board in MiB")
+	flag.BoolVar(&o.wall, "wallclock", false, "let the board's clock follow the host's")
 	flag.BoolVar(&o.verbose, "v", false, "show the start of every test too")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./cross/board [flags] PACKAGE... [-- TEST FLAGS...]")
@@ -135,7 +144,7 @@ func buildKernel(ctx context.Context, root, cache string) error {
 func stage(ctx context.Context, share string, packages []string, o options) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, compileLimit)
 	defer cancel()
-	listed, err := output(ctx, "go", append([]string{"list", "-f", "{{.ImportPath}}\t{{.Dir}}"}, packages...)...)
+	listed, err := output(ctx, "go", append([]string{"list", "-f", "{{.ImportPath}} {{.Dir}}"}, packages...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +152,7 @@ func stage(ctx context.Context, share string, packages []string, o options) ([]s
 	script := "#!/bin/sh\nexport HUSHBELL_BOARD=1\n"
 	flags := append([]string{"-test.v", "-test.timeout=" + o.timeout.String()}, o.flags...)
 	for line := range strings.Lines(listed + "\n") {
-		path, source, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		path, source, _ := strings.Cut(strings.TrimSpace(line), " ")
 		_, name, _ := strings.Cut(path, "/") // without the module
 		dir := filepath.Join(share, filepath.FromSlash(name))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -202,9 +211,9 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 // A machine is what QEMU is started with.
 type machine struct {
 	kernel, initrd string
-	share          string // folder that the board sees as /board
-	log            string // gets all of the console
-	limit          time.Duration
+	share          string        // folder that the board sees as /board
+	log            string        // gets all of the console
+	limit          time.Duration // in the host's time
 }
 
 // boot runs the board until it powers itself off and returns what its console
@@ -217,14 +226,18 @@ func boot(ctx context.Context, m machine, names []string, o options) ([]result, 
 		return nil, err
 	}
 	defer log.Close()
-	c := command(ctx, "qemu-system-aarch64",
-		"-M", "virt", "-cpu", "cortex-a53", "-accel", "tcg,thread=multi",
+	args := []string{"-accel", "tcg,thread=single", "-icount", "shift=3,sleep=off"}
+	if o.wall {
+		args = []string{"-accel", "tcg,thread=multi"}
+	}
+	c := command(ctx, "qemu-system-aarch64", append(args,
+		"-M", "virt", "-cpu", "cortex-a53",
 		"-smp", fmt.Sprint(o.cpus), "-m", fmt.Sprint(o.memMiB), "-nodefaults", "-no-reboot",
 		"-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci,romfile=",
 		"-fsdev", "local,id=board,path="+m.share+",security_model=none,multidevs=remap",
 		"-device", "virtio-9p-pci,romfile=,fsdev=board,mount_tag=board",
 		"-kernel", m.kernel, "-initrd", m.initrd,
-		"-append", "console=ttyAMA0 panic=-1 quiet loglevel=4 nokaslr mitigations=off audit=0 net.ifnames=0")
+		"-append", "console=ttyAMA0 panic=-1 quiet loglevel=4 nokaslr mitigations=off audit=0 net.ifnames=0")...)
 	// What QEMU itself complains of is told in words that the console has not.
 	var complaint strings.Builder
 	c.Stderr = &complaint
