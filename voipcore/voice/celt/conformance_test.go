@@ -34,6 +34,7 @@ func TestHourDecodes(t *testing.T) {
 	all := configs()
 	for i, cfg := range all {
 		t.Run(fmt.Sprint(cfg), func(t *testing.T) {
+			t.Parallel()
 			rng := rand.New(rand.NewPCG(uint64(i), 4))
 			e, err := NewEncoder(cfg)
 			if err != nil {

@@ -132,25 +132,28 @@ func TestQualityAgainstLibopus(t *testing.T) {
 	all := voices(t)
 	for _, c := range []struct{ bitrate, frame int }{{16000, 960}, {24000, 960}, {32000, 960}, {48000, 960}, {32000, 480}} {
 		at := fmt.Sprintf("%d bit/s, %d ms", c.bitrate, c.frame/48)
-		var meanGo, meanC scores
-		for _, v := range all {
-			ours := score(v.pcm, decodeC(t, decode, encodeGo(t, v.pcm, c.bitrate, c.frame, MaxComplexity)))
-			theirs := score(v.pcm, decodeC(t, decode, encodeC(t, encode, v.pcm, c.bitrate, c.frame, 5)))
-			line := fmt.Sprintf("%s, %-8s:", at, v.name)
-			for i := range ours {
-				meanGo[i] += ours[i] / float64(len(all))
-				meanC[i] += theirs[i] / float64(len(all))
-				line += fmt.Sprintf(" %s %.4f (%+.4f)", scoreNames[i], ours[i], ours[i]-theirs[i])
-				if !(ours[i] >= theirs[i]-margins[i]) {
-					t.Errorf("%s, %s: %s %.4f, libopus has %.4f", at, v.name, scoreNames[i], ours[i], theirs[i])
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			var meanGo, meanC scores
+			for _, v := range all {
+				ours := score(v.pcm, decodeC(t, decode, encodeGo(t, v.pcm, c.bitrate, c.frame, MaxComplexity)))
+				theirs := score(v.pcm, decodeC(t, decode, encodeC(t, encode, v.pcm, c.bitrate, c.frame, 5)))
+				line := fmt.Sprintf("%s, %-8s:", at, v.name)
+				for i := range ours {
+					meanGo[i] += ours[i] / float64(len(all))
+					meanC[i] += theirs[i] / float64(len(all))
+					line += fmt.Sprintf(" %s %.4f (%+.4f)", scoreNames[i], ours[i], ours[i]-theirs[i])
+					if !(ours[i] >= theirs[i]-margins[i]) {
+						t.Errorf("%s, %s: %s %.4f, libopus has %.4f", at, v.name, scoreNames[i], ours[i], theirs[i])
+					}
 				}
+				t.Log(line)
+			}
+			line := at + ", mean    :"
+			for i := range meanGo {
+				line += fmt.Sprintf(" %s %.4f (%+.4f)", scoreNames[i], meanGo[i], meanGo[i]-meanC[i])
 			}
 			t.Log(line)
-		}
-		line := at + ", mean    :"
-		for i := range meanGo {
-			line += fmt.Sprintf(" %s %.4f (%+.4f)", scoreNames[i], meanGo[i], meanGo[i]-meanC[i])
-		}
-		t.Log(line)
+		})
 	}
 }

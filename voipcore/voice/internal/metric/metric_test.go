@@ -44,7 +44,7 @@ func with(x []float64, level float64) []float64 {
 }
 
 func TestEqualSoundIsPerfect(t *testing.T) {
-	x := speech(3)
+	x := speech(2)
 	if got := STOI(x, x); math.Abs(got-1) > 1e-9 {
 		t.Errorf("STOI = %v, want 1", got)
 	}
@@ -60,7 +60,7 @@ func TestEqualSoundIsPerfect(t *testing.T) {
 
 // TestMoreNoiseIsWorse walks up in noise: each measure must fall every time.
 func TestMoreNoiseIsWorse(t *testing.T) {
-	x := speech(3)
+	x := speech(2)
 	last := [4]float64{2, 2, 2, 100}
 	for _, level := range []float64{0.0005, 0.002, 0.01, 0.05, 0.2} {
 		y := with(x, level)
@@ -79,7 +79,7 @@ func TestMoreNoiseIsWorse(t *testing.T) {
 
 // TestSTOIOfUnrelatedSound: speech and steady noise have nothing in common.
 func TestSTOIOfUnrelatedSound(t *testing.T) {
-	x := speech(3)
+	x := speech(2)
 	if got := STOI(x, with(make([]float64, len(x)), 0.1)); math.Abs(got) > 0.2 {
 		t.Errorf("STOI of noise = %v, want about 0", got)
 	}
@@ -87,7 +87,7 @@ func TestSTOIOfUnrelatedSound(t *testing.T) {
 
 // TestLoudnessDoesNotMatterToSTOI: each span is brought to the reference's level.
 func TestLoudnessDoesNotMatterToSTOI(t *testing.T) {
-	x := speech(3)
+	x := speech(2)
 	y := make([]float64, len(x))
 	for i, v := range x {
 		y[i] = v / 4
