@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"rsc.io/qr"
+
+	"hushbell/device/config"
+	"hushbell/voipcore/pid"
+)
+
+// hushbell runs the program in this process.
+func hushbell(t testing.TB, in string, args ...string) (status int, out, errOut string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	status = run(context.Background(), args, strings.NewReader(in), &o, &e)
+	return status, o.String(), e.String()
+}
+
+// succeeds runs the program and returns what it printed.
+func succeeds(t testing.TB, in string, args ...string) string {
+	t.Helper()
+	status, out, errOut := hushbell(t, in, args...)
+	if status != 0 || errOut != "" {
+		t.Fatalf("hushbell %q = %d: %s", args, status, errOut)
+	}
+	return out
+}
+
+// fails runs the program and checks its status and that it says so.
+func fails(t testing.TB, want int, say, in string, args ...string) {
+	t.Helper()
+	status, out, errOut := hushbell(t, in, args...)
+	if status != want || !strings.Contains(errOut, say) || out != "" {
+		t.Errorf("hushbell %q = %d, %q, %q; want %d and that it says %q", args, status, out, errOut, want, say)
+	}
+}
+
+func TestPIDCommands(t *testing.T) {
+	dir := t.TempDir()
+	flag := "--state=" + dir
+	if out := succeeds(t, "", "pid", "list", flag); out != "" {
+		t.Errorf("without pids the list is %q", out)
+	}
+	fails(t, 1, "hushbell pid new box", "", "pid", "show", flag)
+	first := succeeds(t, "", "pid", "new", flag)
+	text, words, _ := strings.Cut(first, "\n")
+	id, err := pid.Parse(text)
+	if err != nil {
+		t.Fatalf("the first line of %q is no pid: %v", first, err)
+	}
+	if w := id.Words(); words != "words: "+strings.Join(w[:], " ")+"\n" {
+		t.Errorf("the words are %q, want %q", words, w)
+	}
+	if out := succeeds(t, "", "pid", "show", flag); out != first {
+		t.Errorf("show prints %q, new printed %q", out, first)
+	}
+	fails(t, 1, `there is a pid "box" already`, "", "pid", "new", flag)
+	fails(t, 2, "cannot be the name", "", "pid", "new", "../x", flag)
+	fails(t, 2, "at most 1", "", "pid", "new", "a", "b", flag)
+	fails(t, 2, "no command", "", "pid", "steal")
+	succeeds(t, "", "pid", "new", "door", flag)
+	out := succeeds(t, "", "pid", "list", flag)
+	if lines := strings.Split(out, "\n"); len(lines) != 3 || lines[0] != "box\t"+text || !strings.HasPrefix(lines[1], "door\thush1") {
+		t.Errorf("the list is %q", out)
+	}
+	if fi, err := os.Stat(keyFile(dir, "box")); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("the key's file is %v, %v", fi.Mode(), err)
+	}
+}
+
+// What is drawn is the code of the pid, with its quiet zone.
+func TestQR(t *testing.T) {
+	flag := "--state=" + t.TempDir()
+	plain := succeeds(t, "", "pid", "new", flag)
+	drawn, ok := strings.CutPrefix(succeeds(t, "", "pid", "show", "--qr", flag), plain)
+	if !ok {
+		t.Fatalf("a QR code in place of the pid: %q", drawn)
+	}
+	text, _, _ := strings.Cut(plain, "\n")
+	code, err := qr.Encode(strings.ToUpper(text), qr.L)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code.Size > 29 { // version 3, the smallest for 63 letters
+		t.Errorf("the code has %d modules a side", code.Size)
+	}
+	lines := strings.Split(strings.TrimSuffix(drawn, "\n"), "\n")
+	for i, line := range lines {
+		line = strings.TrimSuffix(strings.TrimPrefix(line, "\x1b[30;107m"), "\x1b[0m")
+		letters := []rune(line)
+		if len(letters) != code.Size+2*quietZone {
+			t.Fatalf("line %d has %d letters, want %d: %q", i, len(letters), code.Size+2*quietZone, line)
+		}
+		for x, r := range letters {
+			for half, dark := range []bool{r == '█' || r == '▀', r == '█' || r == '▄'} {
+				cx, cy := x-quietZone, 2*i+half-quietZone
+				inside := cx >= 0 && cy >= 0 && cx < code.Size && cy < code.Size
+				if want := inside && code.Black(cx, cy); dark != want {
+					t.Fatalf("module %d, %d is dark: %v, want %v", cx, cy, dark, want)
+				}
+			}
+		}
+	}
+	if want := (code.Size + 2*quietZone + 1) / 2; len(lines) != want {
+		t.Errorf("%d lines, want %d", len(lines), want)
+	}
+}
+
+func TestContactCommands(t *testing.T) {
+	dir := t.TempDir()
+	flags := []string{"--state=" + dir, "--socket=" + filepath.Join(dir, "none.sock")}
+	with := func(args ...string) []string { return append(args, flags...) }
+	a, b := pid.NewKey().ID(), pid.NewKey().ID()
+	words := a.Words()
+	if out := succeeds(t, "", with("contact", "add", "workshop", a.String())...); out != "added workshop, words: "+strings.Join(words[:], " ")+"\n" {
+		t.Errorf("add prints %q", out)
+	}
+	// As pid show prints it, and in capitals as a QR code holds it.
+	succeeds(t, strings.ToUpper(b.String())+"\nwords: a b c d\n", with("contact", "add", "cellar", "--answer")...)
+	succeeds(t, pid.NewKey().ID().String(), with("contact", "add", "roof", "-")...)
+	fails(t, 1, `there is a contact "workshop"`, "", with("contact", "add", "Workshop", pid.NewKey().ID().String())...)
+	fails(t, 2, "no pid", "", with("contact", "add", "attic")...)
+	fails(t, 2, "is no pid", "", with("contact", "add", "attic", a.String()[:40])...)
+	fails(t, 2, "at least 1", "", with("contact", "add")...)
+	fails(t, 2, "cannot be a name", "", with("contact", "add", "", b.String())...)
+	cs, err := config.ReadContacts(contactsFile(dir))
+	if err != nil || len(cs) != 3 || cs[0].PID != a || cs[0].Answer || cs[1].PID != b || !cs[1].Answer {
+		t.Errorf("the contacts are %v, %v", cs, err)
+	}
+	out := succeeds(t, "", "contact", "list", flags[0])
+	if want := "cellar    answered  " + b.String() + "\n"; !strings.Contains(out, want) {
+		t.Errorf("the list is %q, without %q", out, want)
+	}
+	if out := succeeds(t, "", with("contact", "remove", "workshop")...); out != "removed workshop\n" {
+		t.Errorf("remove prints %q", out)
+	}
+	fails(t, 1, `no contact "workshop"`, "", with("contact", "remove", "workshop")...)
+}
+
+// Wrong use is status 2, whatever is missing is named with its remedy.
+func TestWrongUse(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	state, socket := "--state="+filepath.Join(dir, "state"), "--socket="+filepath.Join(dir, "s")
+	good := file("good.toml", "[board]\nname = \"sim\"\n")
+	for _, tt := range []struct {
+		status int
+		say    string
+		args   []string
+	}{
+		{2, "no command", []string{"dance"}},
+		{2, "unknown flag", []string{"run", "--fast"}},
+		{2, "takes 0 arguments", []string{"run", "now"}},
+		{1, "there is no configuration " + filepath.Join(dir, "none.toml"), []string{"run", state, socket, "--config", filepath.Join(dir, "none.toml")}},
+		{1, "bad.toml:1: hops: 9 hops", []string{"run", state, socket, "--config", file("bad.toml", "hops = 9")}},
+		{1, "hushbell pid new box", []string{"run", state, socket, "--config", good}},
+		{2, "--listen, or listen under [relay]", []string{"relay", state}},
+		{2, "--listen 4190: want an address", []string{"relay", state, "--listen", "4190"}},
+		{2, "--bootstrap x: want an address", []string{"relay", state, "--listen", "127.0.0.1:4190", "--bootstrap", "x"}},
+		{2, "one address is enough", []string{"relay", state, "--listen", "127.0.0.1:1,127.0.0.1:2"}},
+		{2, "relay.advertise", []string{"relay", state, "--listen", "[::]:4190"}},
+		{2, "relay.listen", []string{"relay", state, "--listen", "127.0.0.1:0"}},
+		{1, "none.toml", []string{"relay", state, "--config", filepath.Join(dir, "none.toml")}},
+		{1, "start one with hushbell run", []string{"status", socket}},
+		{1, filepath.Join(dir, "s"), []string{"call", "workshop", socket}},
+		{1, "no box is running", []string{"call", "workshop", "--wait", socket}},
+		{2, "takes 1 arguments", []string{"call", socket}},
+		{2, "whom to call", []string{"call", "-", socket}},
+		{1, "no box is running", []string{"answer", socket}},
+		{1, "no box is running", []string{"hangup", socket}},
+	} {
+		fails(t, tt.status, tt.say, "", tt.args...)
+	}
+	succeeds(t, "", "pid", "new", state)
+	fails(t, 1, `no board "toaster": there is`, "", "run", state, socket, "--config", file("toaster.toml", "[board]\nname = \"toaster\"\n"))
+	fails(t, 1, "in.wav", "", "run", state, socket, "--config", file("mic.toml", "[board]\nname = \"sim\"\nmicrophone = \"in.wav\"\n"))
+	if err := os.WriteFile(contactsFile(filepath.Join(dir, "state")), []byte("[[contact]]\nname = 7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, 1, "contacts.toml", "", "run", state, socket, "--config", good)
+}
+
+// Every command explains itself, and its examples use flags that it has.
+func TestHelp(t *testing.T) {
+	var walk func(path []string, c *cobra.Command)
+	walk = func(path []string, c *cobra.Command) {
+		path = append(path, c.Name())
+		out := succeeds(t, "", append(path, "--help")...)
+		if c.Short == "" || !strings.Contains(out, "Usage:") {
+			t.Errorf("%v --help prints %q", path, out)
+		}
+		for line := range strings.Lines(c.Example) {
+			for _, word := range strings.Fields(line) {
+				name, _, _ := strings.Cut(strings.TrimPrefix(word, "--"), "=")
+				if strings.HasPrefix(word, "--") && !c.HasSubCommands() && c.Flags().Lookup(name) == nil {
+					t.Errorf("%v: the example %q uses a flag that is not there", path, line)
+				}
+			}
+		}
+		for _, below := range c.Commands() {
+			walk(path, below)
+		}
+	}
+	for _, c := range commands() {
+		walk(nil, c)
+	}
+	if out := succeeds(t, ""); !strings.Contains(out, "hushbell demo") {
+		t.Errorf("without arguments it prints %q", out)
+	}
+}
+
+// What systemd gives to a service counts more than the rules, and a flag more
+// than both.
+func TestPlaces(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("STATE_DIRECTORY", dir+"/state:"+dir+"/other")
+	t.Setenv("CONFIGURATION_DIRECTORY", dir+"/etc")
+	t.Setenv("RUNTIME_DIRECTORY", dir+"/run")
+	check := func(p places, state, config, socket string) {
+		t.Helper()
+		gotState, err1 := p.stateDir()
+		gotConfig, err2 := p.configFile()
+		gotSocket, err3 := p.socketFile()
+		if gotState != state || gotConfig != config || gotSocket != socket || err1 != nil || err2 != nil || err3 != nil {
+			t.Errorf("places are %s, %s, %s; want %s, %s, %s", gotState, gotConfig, gotSocket, state, config, socket)
+		}
+	}
+	check(places{}, dir+"/state", dir+"/etc/hushbell.toml", dir+"/run/control.sock")
+	check(places{dir + "/s", "c.toml", "k"}, dir+"/s", "c.toml", "k")
+	if fi, err := os.Stat(dir + "/state"); err != nil || fi.Mode().Perm() != 0o700 {
+		t.Errorf("the state folder is %v, %v, want 0700", fi.Mode(), err)
+	}
+	if os.Geteuid() == 0 {
+		return // for root the rules name folders of the system
+	}
+	for _, v := range []string{"STATE_DIRECTORY", "CONFIGURATION_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"} {
+		t.Setenv(v, "")
+	}
+	t.Setenv("XDG_STATE_HOME", dir+"/xs")
+	t.Setenv("XDG_CONFIG_HOME", dir+"/xc")
+	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xs/hushbell/control.sock")
+	t.Setenv("XDG_RUNTIME_DIR", dir+"/xr")
+	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xr/hushbell/control.sock")
+}
