@@ -77,22 +77,44 @@ type Moments struct {
 	Heard  time.Time // when the first sample in the speaker's file was heard
 }
 
-// Open opens the parts of the named board.
-func Open(name string, o Options) (*Board, error) {
+// find returns the profile of that name.
+func find(name string) (Profile, error) {
 	p, ok := profiles[name]
 	if !ok {
-		return nil, fmt.Errorf("board: there is no board %q: there is %s", name, strings.Join(Names(), ", "))
+		return Profile{}, fmt.Errorf("board: there is no board %q: there is %s", name, strings.Join(Names(), ", "))
+	}
+	return p, nil
+}
+
+// Wire returns what Open would open of a real board, and opens nothing. The
+// error says that there is no such board, or that it is simulated.
+func Wire(name string, o Options) (Wiring, error) {
+	p, err := find(name)
+	if err == nil && p.Simulated {
+		err = fmt.Errorf("board: %q has no hardware: it is simulated", name)
+	}
+	if err != nil {
+		return Wiring{}, err
+	}
+	return wire(name, p, o), nil
+}
+
+// Open opens the parts of the named board. Of a real board it fails only if
+// there is no such board: see Problems.
+func Open(name string, o Options) (*Board, error) {
+	p, err := find(name)
+	if err != nil {
+		return nil, err
 	}
 	b := &Board{Name: name, presses: make(chan struct{})}
 	if p.Simulated {
-		sim, err := openSimulation(o)
-		if err != nil {
+		if b.sim, err = openSimulation(o); err != nil {
 			return nil, err
 		}
-		b.sim, b.Microphone, b.Speaker, b.Lamp = sim, sim.microphone, sim.speaker, new(Lamp)
+		b.Microphone, b.Speaker, b.Lamp = b.sim.microphone, b.sim.speaker, new(Lamp)
 		return b, nil
 	}
-	b.hardware = openHardware(wire(p, o), kernel, b.presses, o.Log)
+	b.hardware = openHardware(wire(name, p, o), kernel, b.presses, o.Log)
 	b.Microphone, b.Speaker, b.Lamp = b.hardware.microphone, b.hardware.speaker, &b.hardware.lamp
 	return b, nil
 }

@@ -12,26 +12,6 @@ import (
 	"hushbell/voipcore/voice"
 )
 
-// A wiring is what a real board is opened with: its profile, and what the owner
-// has other than that.
-type wiring struct {
-	button, led line
-	settle      time.Duration
-	sound       [2]soundWiring // by direction
-}
-
-// A line is a line of the board, or none.
-type line struct {
-	gpio.Line
-	left bool  // it is left out on purpose
-	err  error // why there is none, although it is not left out
-}
-
-type soundWiring struct {
-	device string // as package alsa has it, "" for what is found
-	volume int    // percent; 0: as it is
-}
-
 // A direction is that of sound, seen from the board.
 type direction int
 
@@ -109,7 +89,7 @@ type hardware struct {
 	troubles   troubles
 	log        *slog.Logger
 	volume     func(device string, d direction, percent int) error
-	wiring     wiring
+	wiring     Wiring
 	presses    chan<- struct{}
 
 	cancel context.CancelFunc
@@ -129,30 +109,30 @@ type volumeSet struct {
 
 // openHardware opens the parts. What is missing or busy is a problem that is
 // told, and no reason to fail: the drivers go on looking for it.
-func openHardware(w wiring, d drivers, presses chan<- struct{}, log *slog.Logger) *hardware {
+func openHardware(w Wiring, d drivers, presses chan<- struct{}, log *slog.Logger) *hardware {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &hardware{wiring: w, log: log, cancel: cancel, volume: d.volume, presses: presses}
-	h.microphone.input = d.microphone(w.sound[records].device)
-	h.speaker.output = d.speaker(w.sound[plays].device)
+	h.microphone.input = d.microphone(w.Microphone.Device)
+	h.speaker.output = d.speaker(w.Speaker.Device)
 	h.look()
 	h.wg.Go(func() { h.lookAgain(ctx) })
 
-	if h.has(ButtonPart, w.button) {
+	if h.has(ButtonPart, w.Button) {
 		events := make(chan gpio.Event)
 		h.wg.Go(func() {
-			err := d.watch(ctx, w.button.Line, gpio.Timing{Settle: w.settle}, events)
+			err := d.watch(ctx, w.Button.Line, gpio.Timing{Settle: w.Settle}, events)
 			if ctx.Err() == nil {
-				h.tell(Problem{ButtonPart, err, lineRemedy(err, ButtonPart)})
+				h.tell(Problem{ButtonPart, err, LineRemedy(err, ButtonPart)})
 			}
 		})
 		h.wg.Go(func() { h.serveButton(ctx, events) })
 	}
-	if h.has(LEDPart, w.led) {
-		leds := d.lights([]gpio.Line{w.led.Line}, func(_ gpio.Line, err error) {
-			h.tell(Problem{LEDPart, err, lineRemedy(err, LEDPart)})
+	if h.has(LEDPart, w.LED) {
+		leds := d.lights([]gpio.Line{w.LED.Line}, func(_ gpio.Line, err error) {
+			h.tell(Problem{LEDPart, err, LineRemedy(err, LEDPart)})
 		})
 		h.lamp.show = func(p gpio.Pattern) { leds.Show(0, p) }
 		h.wg.Go(func() { leds.Run(ctx) })
@@ -161,11 +141,11 @@ func openHardware(w wiring, d drivers, presses chan<- struct{}, log *slog.Logger
 }
 
 // has reports whether there is a line to open.
-func (h *hardware) has(part Part, l line) bool {
-	if l.err != nil {
-		h.tell(Problem{part, l.err, lineRemedy(l.err, part)})
+func (h *hardware) has(part Part, l Line) bool {
+	if l.Err != nil && !errors.Is(l.Err, ErrLeftOut) {
+		h.tell(Problem{part, l.Err, LineRemedy(l.Err, part)})
 	}
-	return l.err == nil && !l.left
+	return l.Err == nil
 }
 
 // tell notes a problem, or with a nil Err its end, and logs what is news.
@@ -222,7 +202,7 @@ func (h *hardware) heard(e gpio.Event) bool {
 	default:
 		return false
 	}
-	h.tell(Problem{ButtonPart, err, lineRemedy(err, ButtonPart)})
+	h.tell(Problem{ButtonPart, err, LineRemedy(err, ButtonPart)})
 	return e.Kind == gpio.Press
 }
 
@@ -251,9 +231,9 @@ func (h *hardware) look() {
 
 func (h *hardware) lookLocked(d direction, c card) {
 	err := c.Err()
-	h.tell(Problem{d.part(), err, soundRemedy(err)})
+	h.tell(Problem{d.part(), err, SoundRemedy(err)})
 	now := volumeSet{c.Device(), c.Losses()}
-	percent := h.wiring.sound[d].volume
+	percent := [...]Sound{records: h.wiring.Microphone, plays: h.wiring.Speaker}[d].Volume
 	if err != nil || percent == 0 || h.set[d] == now {
 		return
 	}
@@ -261,7 +241,7 @@ func (h *hardware) lookLocked(d direction, c card) {
 	if err == nil {
 		h.set[d] = now
 	}
-	h.tell(Problem{d.volumePart(), err, soundRemedy(err)})
+	h.tell(Problem{d.volumePart(), err, SoundRemedy(err)})
 }
 
 // problems are those of this moment.

@@ -100,10 +100,10 @@ func (c *fakeCard) Close() error         { c.mu.Lock(); defer c.mu.Unlock(); c.c
 func (c *fakeCard) Read(s []int16) error { s[0]++; return nil }
 func (c *fakeCard) Write([]int16) error  { return nil }
 
-var wired = wiring{button: line{Line: gpio.Line{Name: "GPIO17"}}, led: line{Line: gpio.Line{Name: "GPIO25"}}}
+var wired = Wiring{Button: Line{Line: gpio.Line{Name: "GPIO17"}}, LED: Line{Line: gpio.Line{Name: "GPIO25"}}}
 
 // start opens a fake board inside a synctest bubble.
-func (f *fakeBoard) start(t *testing.T, w wiring, log *slog.Logger) (*hardware, <-chan struct{}) {
+func (f *fakeBoard) start(t *testing.T, w Wiring, log *slog.Logger) (*hardware, <-chan struct{}) {
 	t.Helper()
 	f.events = make(chan gpio.Event)
 	presses := make(chan struct{})
@@ -246,7 +246,7 @@ func TestVolumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fakeBoard{deaf: errNoLevel}
 		w := wired
-		w.sound[plays].volume = 70
+		w.Speaker.Volume = 70
 		f.cards[records].be("A", nil, 0)
 		f.cards[plays].be("", alsa.ErrNoCard, 0)
 		h, _ := f.start(t, w, nil)
@@ -310,7 +310,7 @@ func TestLampAndClose(t *testing.T) {
 func TestLinesLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f fakeBoard
-		h, _ := f.start(t, wiring{button: line{left: true}, led: line{err: errUnset}}, nil)
+		h, _ := f.start(t, Wiring{Button: Line{Err: ErrLeftOut}, LED: Line{Err: ErrUnset}}, nil)
 		if got := text(h.problems()); len(got) != 1 || got[0] != `led: no line is set: name one as board.led_line, or say "none" there` {
 			t.Errorf("problems %q", got)
 		}
@@ -325,7 +325,7 @@ func TestWrongTiming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f fakeBoard
 		w := wired
-		w.settle = 2 * time.Minute
+		w.Settle = 2 * time.Minute
 		h, _ := f.start(t, w, nil)
 		synctest.Wait()
 		if got := text(h.problems()); len(got) != 1 || !strings.Contains(got[0], "cannot be told from a stuck button") {
@@ -382,7 +382,7 @@ func TestRemedies(t *testing.T) {
 		{&gpio.LineError{Err: gpio.ErrGone}, "plug it in again"},
 		{nil, ""},
 	} {
-		if got := lineRemedy(tt.err, LEDPart); !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+		if got := LineRemedy(tt.err, LEDPart); !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("remedy for %v: %q, want %q", tt.err, got, tt.want)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 var (
 	errStuck = errors.New("it is held down, or its contact is stuck")
 	errNoisy = errors.New("its line does not come to rest")
-	errUnset = errors.New("no line is set")
 )
 
 // own tells whether the holder of a device or line is a hushbell.
@@ -24,9 +23,7 @@ const stopDaemon = "a running hushbell has it: stop that first (systemctl stop h
 
 // SoundRemedy is what can be done about an error of a sound device of package
 // alsa; "" if there is no advice.
-func SoundRemedy(err error) string { return soundRemedy(err) }
-
-func soundRemedy(err error) string {
+func SoundRemedy(err error) string {
 	var e *alsa.Error
 	errors.As(err, &e)
 	switch {
@@ -52,15 +49,16 @@ func soundRemedy(err error) string {
 	return ""
 }
 
-// lineRemedy is what can be done about an error of a line of package gpio.
-func lineRemedy(err error, part Part) string {
+// LineRemedy is what can be done about an error of a line of package gpio that
+// is for that part; "" if there is no advice.
+func LineRemedy(err error, part Part) string {
 	key := map[Part]string{ButtonPart: "board.button_line", LEDPart: "board.led_line"}[part]
 	var e *gpio.LineError
 	errors.As(err, &e)
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, errUnset):
+	case errors.Is(err, ErrUnset):
 		return "name one as " + key + `, or say "` + NoLine + `" there`
 	case errors.Is(err, errStuck):
 		return "look at the contact; where a press connects the line to plus, set board.active_low = false"
