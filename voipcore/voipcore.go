@@ -329,6 +329,9 @@ const (
 // stayOnline learns of relays, keeps the pids reachable, and goes on learning
 // at random times. It ends when the Core closes.
 func (c *Core) stayOnline() {
+	if len(c.cfg.Keys) == 0 {
+		return // a relay alone builds no tunnels
+	}
 	retry := newBackoff()
 	for c.relays.Len() < enoughRelays && c.ctx.Err() == nil {
 		err := c.discover(c.ctx)
@@ -347,9 +350,6 @@ func (c *Core) stayOnline() {
 	for _, k := range c.cfg.Keys {
 		p := &presence{core: c, key: k}
 		c.wg.Go(func() { p.run(c.ctx) })
-	}
-	if len(c.cfg.Keys) == 0 {
-		return // a relay alone builds no tunnels and needs no cache
 	}
 	wait := time.NewTimer(refreshFirst/2 + rand.N(refreshFirst))
 	defer wait.Stop()

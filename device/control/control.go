@@ -82,6 +82,7 @@ type Report struct {
 	SetupMS     float64 `json:"setup_ms"`
 	Hops        int     `json:"hops"`
 	KeyExchange string  `json:"key_exchange"`
+	OverTCP     bool    `json:"voice_over_tcp"` // our voice takes TCP: UDP does not pass
 	Sent        uint64  `json:"voice_sent"`
 	Voice       Voice   `json:"voice"`
 }

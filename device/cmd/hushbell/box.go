@@ -60,7 +60,7 @@ func callOf(c *device.Call) *control.Call {
 func reportOf(r *voipcore.Report) control.Report {
 	return control.Report{
 		LookupMS: milliseconds(r.Lookup), TunnelMS: milliseconds(r.Tunnel), SetupMS: milliseconds(r.Setup),
-		Hops: r.Hops, KeyExchange: r.KeyExchange, Sent: r.Sent, Voice: control.Voice(r.Voice),
+		Hops: r.Hops, KeyExchange: r.KeyExchange, OverTCP: r.OverTCP, Sent: r.Sent, Voice: control.Voice(r.Voice),
 	}
 }
 

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hushbell/voipcore/voice"
+	"hushbell/voipcore/voice/heard"
+	"hushbell/voipcore/voice/wav"
+)
+
+// The speech of both ends; demo/README.md says where it comes from.
+//
+//go:embed demo/speech.opus demo/speech-back.opus
+var speeches embed.FS
+
+// A demo is what the command line asks for, and what becomes of it.
+type demo struct {
+	speech, speechBack string // WAV files; "" is what is embedded
+	relays, hops       int
+	out                string
+	json               bool
+
+	began    time.Time
+	progress io.Writer // what happens, for a person
+	report   demoReport
+}
+
+// Limits of demo's flags. Fewer relays than five cannot keep lookups and calls
+// apart; more than fifty are no demo but a load test.
+const (
+	minDemoRelays = 5
+	maxDemoRelays = 50
+	maxDemoSpeech = 5 * time.Minute
+)
+
+func demoCommand() *cobra.Command {
+	d := &demo{relays: 8, hops: 3}
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "A call with real speech between two boxes on this machine",
+		Long: `Starts relays and two boxes as processes of their own on this machine, presses
+the button of the first, lets the second answer by itself, has both speak, and
+hangs up. Network, tunnels, session and codec are the real ones; only button and
+sound card are simulated.
+
+The speech counts as heard if nearly all of it is found again in what the other
+side's speaker played: 85 of 100 segments of 200 ms at the right time, each with
+a correlation of 0.7 or more. The exit status is 0 only if both were heard.`,
+		Example: `  hushbell demo
+  hushbell demo --speech a.wav --speech-back b.wav --out /tmp/call
+  hushbell demo --relays 12 --hops 2 --json`,
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := d.check(); err != nil {
+				return usageError{err}
+			}
+			return d.run(c.Context(), c.OutOrStdout())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&d.speech, "speech", "", "what the caller says: a WAV `file`, 16 bit, 1 or 2 channels")
+	f.StringVar(&d.speechBack, "speech-back", "", "what the callee says: a WAV `file`")
+	f.IntVar(&d.relays, "relays", d.relays, "how many relays to start")
+	f.IntVar(&d.hops, "hops", d.hops, "hops of each side's tunnel, 1 to 3")
+	f.StringVar(&d.out, "out", "", "`folder` for the heard files and report.json (default: a new one in the temporary folder)")
+	f.BoolVar(&d.json, "json", false, "print the report as JSON, in place of progress and table")
+	return c
+}
+
+func (d *demo) check() error {
+	var errs []error
+	if d.relays < minDemoRelays || d.relays > maxDemoRelays {
+		errs = append(errs, fmt.Errorf("--relays %d: %d to %d are possible", d.relays, minDemoRelays, maxDemoRelays))
+	}
+	if d.hops < 1 || d.hops > 3 {
+		errs = append(errs, fmt.Errorf("--hops %d: 1 to 3 are possible", d.hops))
+	}
+	return errors.Join(errs...)
+}
+
+// run makes the call and writes the report, also that of a call that failed.
+func (d *demo) run(ctx context.Context, out io.Writer) error {
+	d.began, d.progress = time.Now(), out
+	if d.json {
+		d.progress = io.Discard
+	}
+	if err := d.makeOut(); err != nil {
+		return err
+	}
+	err := d.call(ctx)
+	if err == nil && !(d.report.HeardByCallee.Heard && d.report.HeardByCaller.Heard) {
+		err = errors.New("the speech was not heard on both sides")
+	}
+	d.report.OK = err == nil
+	if err != nil {
+		d.report.Failure = err.Error()
+	}
+	if e := d.writeReport(out); e != nil {
+		err = errors.Join(err, e)
+	}
+	if err != nil {
+		return fmt.Errorf("demo: %w (logs are in %s)", err, filepath.Join(d.out, "logs"))
+	}
+	return nil
+}
+
+// makeOut makes the folder for what stays.
+func (d *demo) makeOut() (err error) {
+	if d.out == "" {
+		d.out, err = os.MkdirTemp("", "hushbell-demo-")
+	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(d.out, "logs"), 0o755)
+	}
+	if err == nil {
+		d.out, err = filepath.Abs(d.out)
+	}
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	return nil
+}
+
+// say prints one line of progress.
+func (d *demo) say(format string, args ...any) {
+	fmt.Fprintf(d.progress, "%7.2f s  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// A speech is something to say: its samples at 48 kHz, and the file that a
+// simulated microphone plays.
+type speech struct {
+	file    string
+	samples []int16
+}
+
+func (s *speech) length() time.Duration {
+	return time.Duration(len(s.samples)) * time.Second / voice.RateHz
+}
+
+// loadSpeech reads the WAV file of a flag, or decodes what is embedded to one.
+func loadSpeech(flag, file, embedded, dir string) (*speech, error) {
+	if file == "" {
+		f, err := speeches.Open("demo/" + embedded + ".opus")
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		samples, err := voice.ReadOpus(f)
+		if err != nil {
+			return nil, err
+		}
+		s := &speech{filepath.Join(dir, embedded+".wav"), samples}
+		return s, writeWAV(s.file, samples)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s: %w", flag, err)}
+	}
+	defer f.Close()
+	sound, err := wav.Read(f)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s %s: %w", flag, file, err)}
+	}
+	r, err := voice.NewResampler(sound.RateHz)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s %s: %w", flag, file, err)}
+	}
+	s := &speech{samples: r.Flush(r.Append(nil, sound.Samples))}
+	if s.length() > maxDemoSpeech {
+		return nil, usageError{fmt.Errorf("%s %s lasts %v: %v at most", flag, file, s.length().Round(time.Second), maxDemoSpeech)}
+	}
+	s.file, err = filepath.Abs(file)
+	return s, err
+}
+
+func writeWAV(file string, samples []int16) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	w, err := wav.NewWriter(f, voice.RateHz)
+	if err == nil {
+		err = errors.Join(w.Write(samples), w.Close())
+	}
+	return errors.Join(err, f.Close())
+}
+
+// compare looks for what was spoken in the file of what was heard.
+func compare(spoken *speech, file string) (heard.Result, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return heard.Result{}, err
+	}
+	defer f.Close()
+	sound, err := wav.Read(f)
+	if err != nil {
+		return heard.Result{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return heard.Compare(spoken.samples, sound.Samples), nil
+}
