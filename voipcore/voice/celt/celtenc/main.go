@@ -15,6 +15,7 @@ import (
 	"os"
 
 	"hushbell/voipcore/voice/celt"
+	"hushbell/voipcore/voice/wav"
 )
 
 func main() {
@@ -74,9 +75,12 @@ func encode(cfg celt.Config, r io.Reader, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	wav, err := newWAV(r)
+	sound, err := wav.Read(r)
 	if err != nil {
 		return err
+	}
+	if sound.RateHz != 48000 {
+		return fmt.Errorf("rate of %d Hz: want 48000", sound.RateHz)
 	}
 	ogg, err := newOggOpus(w, cfg.FrameSamples)
 	if err != nil {
@@ -85,11 +89,9 @@ func encode(cfg celt.Config, r io.Reader, w io.Writer) error {
 	pcm := make([]int16, cfg.FrameSamples)
 	packet := make([]byte, cfg.PacketBytes)
 	for {
-		n, err := wav.read(pcm)
-		if err != nil {
-			return err
-		}
+		n := copy(pcm, sound.Samples)
 		clear(pcm[n:])
+		sound.Samples = sound.Samples[n:]
 		if _, err := e.Encode(pcm, packet); err != nil {
 			return err
 		}
