@@ -137,15 +137,11 @@ func BenchmarkRelayCell(b *testing.B) {
 
 func benchmarkRelayCell(b *testing.B, splice bool) {
 	open := func(relay bool) *loopRelay {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, u, err := listenBoth()
 		if err != nil {
 			b.Fatal(err)
 		}
 		addr := l.Addr().(*net.TCPAddr).AddrPort()
-		u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
-		if err != nil {
-			b.Fatal(err)
-		}
 		cfg := Config{Dial: dialTCP, Packets: &heldConn{UDPConn: u, closed: make(chan struct{})}, Clock: systemClock{}, TestNetwork: true}
 		if relay {
 			cfg.Key, cfg.Listener, cfg.Addrs = pid.NewKey(), l, []netip.AddrPort{addr}
@@ -462,15 +458,11 @@ func TestMain(m *testing.M) {
 // runRelayProcess is a relay alone in a process. For every line that it reads
 // it says how much memory it takes: live heap and stacks, and resident set.
 func runRelayProcess() {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, u, err := listenBoth()
 	if err != nil {
 		panic(err)
 	}
 	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
-	if err != nil {
-		panic(err)
-	}
 	k := pid.NewKey()
 	n, err := Open(Config{Dial: dialTCP, Packets: u, Clock: systemClock{}, Key: k, Listener: l, Addrs: []netip.AddrPort{addr},
 		Limits: Limits{Tunnels: 5000, LinkTunnels: 5000, Registrations: 5000}, TestNetwork: true})

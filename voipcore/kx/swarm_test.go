@@ -63,17 +63,32 @@ type loopRelay struct {
 	Relay
 }
 
+// listenBoth opens a port that is free for TCP and for UDP: of the two one may
+// be taken by somebody who asked for any.
+func listenBoth() (net.Listener, *net.UDPConn, error) {
+	for try := 0; ; try++ {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
+		}
+		u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(l.Addr().(*net.TCPAddr).AddrPort()))
+		if err == nil {
+			return l, u, nil
+		}
+		l.Close()
+		if try == 100 {
+			return nil, nil, err
+		}
+	}
+}
+
 func newLoopRelay(t testing.TB, dht DHT, limits Limits) *loopRelay {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, u, err := listenBoth()
 	if err != nil {
 		t.Fatal(err)
 	}
 	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
-	if err != nil {
-		t.Fatal(err)
-	}
 	u.SetReadBuffer(1 << 20)
 	k := pid.NewKey()
 	n, err := Open(Config{Dial: dialTCP, Packets: u, Clock: systemClock{}, Key: k, Listener: l,
