@@ -55,7 +55,7 @@ type Status struct {
 type Clock struct {
 	Trusted  bool    `json:"trusted"`   // relays in three networks have told it
 	Networks int     `json:"networks"`  // that have
-	OffsetMS float64 `json:"offset_ms"` // of the system clock from it
+	OffsetMS float64 `json:"offset_ms"` // how far it is ahead of the system clock
 }
 
 // A Call is a call that stands or stood. Who reads the socket is the owner, so

@@ -65,6 +65,7 @@ func callAndWait(ctx context.Context, client *control.Client, to string, out io.
 	if err := client.Call(ctx, to); err != nil {
 		return err
 	}
+	shown := ""
 	for {
 		e, err := events.Next()
 		switch {
@@ -78,7 +79,10 @@ func callAndWait(ctx context.Context, client *control.Client, to string, out io.
 		case e.Kind == "ended":
 			return fmt.Errorf("the call was not answered: %s", why(e.Reason, e.Error))
 		}
-		fmt.Fprintln(out, e.State)
+		if e.State != shown {
+			shown = e.State
+			fmt.Fprintln(out, e.State)
+		}
 	}
 }
 
@@ -163,7 +167,7 @@ func showStatus(out io.Writer, s *control.Status) error {
 	if s.Clock.Trusted {
 		trust = "trusted"
 	}
-	row("clock", "%s: told by relays of %d networks, system clock is off by %.1f s", trust, s.Clock.Networks, s.Clock.OffsetMS/1000)
+	row("clock", "%s: told by relays of %d networks, %+.1f s from the system clock", trust, s.Clock.Networks, s.Clock.OffsetMS/1000)
 	if c := s.Call; c != nil {
 		showCall(row, c)
 		if s.VoiceOverTCP {

@@ -1,0 +1,74 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"hushbell/voipcore/pid"
+)
+
+// Call calls a contact by name, or a pid. It returns when the call is under way.
+func (d *Device) Call(ctx context.Context, to string) error {
+	p := d.policy.Load()
+	c, ok := p.byName(to)
+	if !ok {
+		id, err := pid.Parse(to)
+		if err != nil {
+			return fmt.Errorf("there is no contact of that name, and it is no pid: %v", err)
+		}
+		peer := p.peer(id)
+		c = Contact{Name: peer.Name, PID: id}
+	}
+	return d.do(ctx, func() error {
+		if d.m.Alive() {
+			return fmt.Errorf("the line is taken (%v): hang up first", d.m.State)
+		}
+		d.happens(NewsState, Event{Kind: CallCommand}, nil, c)
+		if last := d.Status().Call; !d.m.Alive() && last != nil {
+			return last.Err
+		}
+		return nil
+	})
+}
+
+// Answer answers the call that rings here.
+func (d *Device) Answer(ctx context.Context) error {
+	return d.do(ctx, func() error {
+		if d.m.State != RingingHere {
+			return fmt.Errorf("nobody is calling (%v)", d.m.State)
+		}
+		d.happens(NewsState, Event{Kind: AnswerCommand}, nil)
+		return nil
+	})
+}
+
+// HangUp ends or rejects the call there is.
+func (d *Device) HangUp(ctx context.Context) error {
+	return d.do(ctx, func() error {
+		if !d.m.Alive() {
+			return fmt.Errorf("there is no call (%v)", d.m.State)
+		}
+		d.happens(NewsState, Event{Kind: HangUpCommand}, nil)
+		return nil
+	})
+}
+
+// errNotRunning is the answer to commands when Run has ended.
+var errNotRunning = errors.New("device: the box is going down")
+
+// do has Run do f, and returns what it returned.
+func (d *Device) do(ctx context.Context, f func() error) error {
+	done := make(chan error, 1) // so that Run does not wait for who has gone
+	if !d.queue.put(func() { done <- f() }) {
+		return errNotRunning
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.queue.over:
+		return errNotRunning
+	}
+}
