@@ -16,14 +16,20 @@ const buildTries = 3
 
 // build draws a path from the cache of relays and has finish build a tunnel
 // over it. When a relay of the path fails, that is noted, so that the next
-// path is another one.
+// path is another one. A relay that does not answer as the end of a path is not
+// tried again over another one: whoever is bound to it has to decide.
 func (c *Core) build(ctx context.Context, draw func() ([]kx.Relay, error),
 	finish func(context.Context, []kx.Relay) (*kx.Tunnel, error)) (*kx.Tunnel, error) {
 	var errs []error
+	var dead pid.ID // the end of the last path, if it was that which failed
 	for range buildTries {
 		path, err := draw()
 		if err != nil {
 			return nil, errors.Join(append(errs, err)...)
+		}
+		end := path[len(path)-1].Key
+		if end == dead {
+			break
 		}
 		t, err := finish(ctx, path)
 		if err == nil {
@@ -38,6 +44,9 @@ func (c *Core) build(ctx context.Context, draw func() ([]kx.Relay, error),
 			break // not a relay on the way, but what its end said
 		}
 		c.relays.Failed(hop.Key)
+		if hop.Key == end {
+			dead = end
+		}
 	}
 	return nil, errors.Join(errs...)
 }
