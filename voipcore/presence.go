@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,8 @@ const (
 	rotateAtLeast = 4 * time.Hour    // and up to twice that: new exchange points, make before break
 	retryAtLeast  = time.Second      // after a failure, doubled up to retryAtMost, with jitter
 	retryAtMost   = 15 * time.Second
-	pointLost     = time.Minute // an exchange point out of reach for so long is given up
+	pointLost     = time.Minute      // an exchange point out of reach for so long is given up
+	pointSettle   = 10 * time.Second // the first one waits so long for the other, to be published with it
 )
 
 // A presence keeps one pid of ours reachable: exchange points with tunnels
@@ -144,11 +146,13 @@ func (p *presence) register(ctx context.Context) (*registration, error) {
 			p.wg.Go(func() { r.serve(pt, ready) })
 		}
 	}
-	// All points before the record, so that it names only what is there; but
-	// one that hangs must not keep the other from being published.
-	settle := time.NewTimer(pointLost)
+	// All points before the record, since it names only what is there; but one
+	// that is dead must not keep the other from being published, and when both
+	// are, others may not be.
+	settle := time.NewTimer(pointSettle)
 	defer settle.Stop()
-	for there := map[*point]bool{}; len(there) < len(r.points); {
+	settled := false
+	for there := map[*point]bool{}; len(there) < len(r.points) && !(settled && len(there) > 0); {
 		select {
 		case pt := <-ready:
 			there[pt] = true
@@ -159,9 +163,12 @@ func (p *presence) register(ctx context.Context) (*registration, error) {
 			r.end()
 			return nil, errors.New("voipcore: exchange points are out of reach")
 		case <-settle.C:
-			if len(there) > 0 {
-				return r, nil
+			if settled {
+				r.end()
+				return nil, errors.New("voipcore: exchange points do not answer")
 			}
+			settled = true
+			settle.Reset(pointSettle)
 		}
 	}
 	return r, nil
@@ -210,6 +217,13 @@ func (pt *point) add(n int) {
 	}
 }
 
+// there reports whether a tunnel waits at the point.
+func (pt *point) there() bool {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	return pt.waiting > 0
+}
+
 // checkLost gives the registration up when a point is out of reach for long.
 func (r *registration) checkLost(pt *point) {
 	pt.mu.Lock()
@@ -220,10 +234,15 @@ func (r *registration) checkLost(pt *point) {
 	}
 }
 
-// record is what callers need to know of the registration.
+// record is what callers need to know of the registration: the points that
+// have a tunnel waiting, or all if none has, which may be over when it is read.
 func (r *registration) record(now time.Time) *wire.Record {
+	points := slices.DeleteFunc(slices.Clone(r.points), func(pt *point) bool { return !pt.there() })
+	if len(points) == 0 {
+		points = r.points
+	}
 	rec := &wire.Record{ServerKey: r.s.ID(), ValidUntil: now.Add(recordValid).Unix()}
-	for _, pt := range r.points {
+	for _, pt := range points {
 		rec.ExchangePoints = append(rec.ExchangePoints, wire.ExchangePoint{
 			Relay: pt.relay.Key, Cookie: kx.Cookie(&pt.secret), Addr: pt.relay.Addrs[0],
 		})
