@@ -12,8 +12,8 @@ import (
 	"hushbell/voipcore/internal/simnet"
 	"hushbell/voipcore/kx"
 	"hushbell/voipcore/pid"
-	"hushbell/voipcore/session"
 	"hushbell/voipcore/voice"
+	"hushbell/voipcore/voice/celt"
 )
 
 // simPort is the port of all relays.
@@ -95,16 +95,37 @@ func (w *world) kill(k pid.ID) {
 	w.relay(k).Close()
 }
 
-// box opens a box on a host, with the protocol's own times.
+// box opens a box on a host, with the protocol's own times, and waits until it
+// can be called.
 func (w *world) box(t testing.TB, name string, h *simnet.Host, change func(*Config)) *box {
 	t.Helper()
-	return w.newBox(t, name, func(c *Config) {
-		c.TestNetwork, c.Listen, c.Network = false, netip.AddrPort{}, simHost{h}
-		c.Rules, c.Session = call.Rules{}, session.Options{}
-		if change != nil {
-			change(c)
-		}
-	})
+	b := w.offline(t, name, h, change)
+	if e := b.told(t, Reachability, time.Minute); !e.Online {
+		t.Fatalf("%s is told %+v", name, e)
+	}
+	return b
+}
+
+// offline opens a box and does not wait.
+func (w *world) offline(t testing.TB, name string, h *simnet.Host, change func(*Config)) *box {
+	t.Helper()
+	b := &box{key: pid.NewKey(), changed: make(chan struct{})}
+	cfg := Config{
+		Keys: []*pid.Key{b.key}, Bootstrap: w.boot, Log: testLog(name), Network: simHost{h}, Welcome: admit, Notify: b.note,
+		NewEncoder: func(n int) (voice.Encoder, error) {
+			return celt.NewEncoder(celt.Config{FrameSamples: voice.FrameSamples, PacketBytes: n})
+		},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	b.key = cfg.Keys[0]
+	var err error
+	if b.Core, err = Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
 }
 
 // pair opens two boxes on hosts of their own.
