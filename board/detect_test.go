@@ -63,7 +63,7 @@ func TestDetect(t *testing.T) {
 		{machine(strings.Repeat("x", 1<<20), strings.Repeat("y\x00", 1<<20), "raspberrypi,4-model-b"), Generic},
 	} {
 		if got := Detect(tt.tree); got.Name != tt.want {
-			t.Errorf("Detect(%q, %q) = %s, want %s", property(tt.tree, "model"), property(tt.tree, "compatible"), got.Name, tt.want)
+			t.Errorf("Detect(%.80q, %.80q) = %s, want %s", strings.Join(property(tt.tree, "model"), " "), strings.Join(property(tt.tree, "compatible"), " "), got.Name, tt.want)
 		}
 	}
 }
