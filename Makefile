@@ -16,7 +16,7 @@ help:
 	@echo 'make test        all that a change must pass'
 	@echo 'make unit        the tests alone'
 	@echo 'make race        the tests again, with the race detector (needs gcc)'
-	@echo 'make emulated    some of them on emulated ARM processors (needs qemu-user-static)'
+	@echo 'make emulated    some of them on emulated ARM processors (needs qemu-user)'
 	@echo 'make bench       what things cost: voice cells, tunnels, lookups, the encoder'
 	@echo 'make fuzz        every fuzz test for $(FUZZTIME) (FUZZTIME=1m)'
 	@echo 'make board-test  drivers on an emulated ARM board (needs cross/board/packages)'
@@ -38,7 +38,7 @@ endef
 
 test: vet unit arch
 	$(call need,gcc,race)
-	$(call need,qemu-arm-static,emulated)
+	$(call need,qemu-arm,emulated)
 	$(call need,qemu-system-aarch64,board-test)
 
 # gofmt and vet for every kind of board that we build for.
@@ -64,11 +64,12 @@ race:
 # is what starts processes or sound servers, or waits for the wall clock.
 EMULATED := ./voipcore/wire ./voipcore/pid ./voipcore/call ./voipcore/voice ./voipcore/voice/wav ./voipcore/voice/celt ./alsa ./gpio
 emulated:
-	GOARCH=arm GOARM=6 $(GO) test -short -timeout 20m -exec 'qemu-arm-static -cpu arm1176' $(EMULATED)
-	GOARCH=arm64 $(GO) test -short -timeout 20m -exec qemu-aarch64-static $(EMULATED)
+	GOARCH=arm GOARM=6 $(GO) test -short -timeout 20m -exec 'qemu-arm -cpu arm1176' $(EMULATED)
+	GOARCH=arm64 $(GO) test -short -timeout 20m -exec qemu-aarch64 $(EMULATED)
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+	$(GO) test -run '^$$' -bench . -benchmem ./voipcore/...
+	$(GO) test -count=1 -run 'TestSpeedTable|TestInstructions' -table ./voipcore/voice/celt
 
 fuzz:
 	@for p in $$($(GO) list $(PACKAGES)); do \
