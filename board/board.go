@@ -12,27 +12,18 @@ package board
 import (
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
-	"strings"
+	"os"
 	"time"
 
+	"hushbell/alsa"
 	"hushbell/gpio"
 )
 
-// A Profile is what is known of a board: facts, no code.
-type Profile struct {
-	Title     string // for people
-	Simulated bool   // there is no hardware
-}
+// Sim is the name of the simulated board.
+const Sim = "sim"
 
-// profiles are all boards, by the name that the configuration has for them.
-var profiles = map[string]Profile{
-	"sim": {Title: "simulated: WAV files for sound, pressed by the control socket", Simulated: true},
-}
-
-// Names returns the names of all boards.
-func Names() []string { return slices.Sorted(maps.Keys(profiles)) }
+// deviceTree is where the kernel shows what machine this is.
+const deviceTree = "/proc/device-tree"
 
 // Options override the profile, or complete it. The simulated board uses
 // Microphone and Speaker only.
@@ -77,44 +68,41 @@ type Moments struct {
 	Heard  time.Time // when the first sample in the speaker's file was heard
 }
 
-// find returns the profile of that name.
-func find(name string) (Profile, error) {
-	p, ok := profiles[name]
-	if !ok {
-		return Profile{}, fmt.Errorf("board: there is no board %q: there is %s", name, strings.Join(Names(), ", "))
-	}
-	return p, nil
-}
-
-// Wire returns what Open would open of a real board, and opens nothing. The
-// error says that there is no such board, or that it is simulated.
+// Wire returns what Open would open of a real board, and opens nothing for
+// longer than it takes to see which sound cards there are. The error says that
+// there is no such board, or that it is simulated.
 func Wire(name string, o Options) (Wiring, error) {
-	p, err := find(name)
-	if err == nil && p.Simulated {
-		err = fmt.Errorf("board: %q has no hardware: it is simulated", name)
+	if name == Sim {
+		return Wiring{}, fmt.Errorf("board: %q has no hardware: it is simulated", name)
 	}
+	m, err := FindModel(name, os.DirFS(deviceTree))
 	if err != nil {
-		return Wiring{}, err
+		return Wiring{}, fmt.Errorf("%w, or %s", err, Sim)
 	}
-	return wire(name, p, o), nil
+	sound, err := alsa.List()
+	if err != nil {
+		sound = nil // whoever opens the devices learns what is wrong
+	}
+	return wire(m, o, sound), nil
 }
 
-// Open opens the parts of the named board. Of a real board it fails only if
-// there is no such board: see Problems.
+// Open opens the parts of the named board: a model's name, Auto, or Sim. Of a
+// real board it fails only if there is no such board: see Problems.
 func Open(name string, o Options) (*Board, error) {
-	p, err := find(name)
+	b := &Board{Name: name, presses: make(chan struct{})}
+	if name == Sim {
+		sim, err := openSimulation(o)
+		if err != nil {
+			return nil, err
+		}
+		b.sim, b.Microphone, b.Speaker, b.Lamp = sim, sim.microphone, sim.speaker, new(Lamp)
+		return b, nil
+	}
+	w, err := Wire(name, o)
 	if err != nil {
 		return nil, err
 	}
-	b := &Board{Name: name, presses: make(chan struct{})}
-	if p.Simulated {
-		if b.sim, err = openSimulation(o); err != nil {
-			return nil, err
-		}
-		b.Microphone, b.Speaker, b.Lamp = b.sim.microphone, b.sim.speaker, new(Lamp)
-		return b, nil
-	}
-	b.hardware = openHardware(wire(name, p, o), kernel, b.presses, o.Log)
+	b.Name, b.hardware = w.Board, openHardware(w, kernel, b.presses, o.Log)
 	b.Microphone, b.Speaker, b.Lamp = b.hardware.microphone, b.hardware.speaker, &b.hardware.lamp
 	return b, nil
 }

@@ -253,7 +253,8 @@ func TestOpenWrong(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"toaster", Options{}, `no board "toaster": there is sim`},
+		{"toaster", Options{}, `no model "toaster": there is pi-zero-w`},
+		{"toaster", Options{}, ", or auto, or sim"},
 		{"sim", Options{Microphone: filepath.Join(dir, "none.wav")}, "none.wav"},
 		{"sim", Options{Microphone: text}, "text.wav"},
 		{"sim", Options{Speaker: filepath.Join(dir, "none", "out.wav")}, "no such folder"},
