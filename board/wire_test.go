@@ -1,0 +1,95 @@
+package board
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"hushbell/alsa"
+	"hushbell/gpio"
+)
+
+func model(t *testing.T, name string) Model {
+	t.Helper()
+	m, err := FindModel(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestWire(t *testing.T) {
+	yes, no, down := true, false, gpio.PullDown
+	pi4 := "pinctrl-bcm2711"
+	codec := []alsa.Device{{Name: "Zero", Playback: true, Capture: true}}
+	for _, tt := range []struct {
+		name        string
+		model       string
+		o           Options
+		sound       []alsa.Device
+		button, led Line
+	}{
+		{"as it is", "pi-4", Options{}, nil,
+			Line{Line: gpio.Line{Chip: pi4, Offset: 17, ActiveLow: true, Bias: gpio.PullUp}}, Line{Line: gpio.Line{Chip: pi4, Offset: 22}}},
+		{"another name, number, levels, resistor", "pi-4",
+			Options{ButtonLine: "GPIO5", LEDLine: "6", ActiveLow: &no, LEDLow: &yes, Bias: &down}, nil,
+			Line{Line: gpio.Line{Chip: pi4, Name: "GPIO5", Offset: 17, Bias: gpio.PullDown}},
+			Line{Line: gpio.Line{Chip: pi4, Offset: 6, ActiveLow: true}}},
+		{"another chip", "pi-4", Options{Chip: "expander", ButtonLine: "0"}, nil,
+			Line{Line: gpio.Line{Chip: "expander", ActiveLow: true, Bias: gpio.PullUp}}, Line{Line: gpio.Line{Chip: "expander", Offset: 22}}},
+		{"the button and LED of a HAT", "pi-zero-w", Options{}, codec,
+			Line{Line: gpio.Line{Chip: "pinctrl-bcm2835", Offset: 27, ActiveLow: true, Bias: gpio.PullUp}},
+			Line{Line: gpio.Line{Chip: "pinctrl-bcm2835", Offset: 23}}},
+		{"the owner's on a HAT", "pi-zero-w", Options{ButtonLine: "17", LEDLine: NoLine}, codec,
+			Line{Line: gpio.Line{Chip: "pinctrl-bcm2835", Offset: 17, ActiveLow: true, Bias: gpio.PullUp}}, Line{Err: ErrLeftOut}},
+		{"nothing known", Generic, Options{}, codec, Line{Err: ErrUnset}, Line{Err: ErrUnset}},
+		{"the owner's of what is not known", Generic, Options{ButtonLine: "BUTTON", Chip: "x", LEDLine: "0"}, nil,
+			Line{Line: gpio.Line{Chip: "x", Name: "BUTTON", ActiveLow: true, Bias: gpio.PullUp}}, Line{Line: gpio.Line{Chip: "x"}}},
+	} {
+		tt.o.Settle = 7 * time.Millisecond
+		w := wire(model(t, tt.model), tt.o, tt.sound)
+		if w.Button != tt.button || w.LED != tt.led || w.Board != tt.model || w.Settle != tt.o.Settle {
+			t.Errorf("%s: %+v\nwant button %+v, LED %+v", tt.name, w, tt.button, tt.led)
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	both := func(name string) alsa.Device { return alsa.Device{Name: name, Playback: true, Capture: true} }
+	out := func(name string) alsa.Device { return alsa.Device{Name: name, Playback: true} }
+	in := func(name string) alsa.Device { return alsa.Device{Name: name, Capture: true} }
+	hdmi, jack := out("vc4hdmi0"), out("Headphones")
+	for _, tt := range []struct {
+		name         string
+		sound        []alsa.Device
+		mic, speaker string
+	}{
+		{"nothing", nil, "", ""},
+		{"a sound server", []alsa.Device{both("pulse"), in("pulse:alsa_input"), both("Device")}, "", ""},
+		{"a Pi with a USB card", []alsa.Device{hdmi, jack, both("Device")}, "Device", "Device"},
+		{"a second card of the kind", []alsa.Device{hdmi, both("Device_1")}, "Device_1", "Device_1"},
+		{"a HAT before USB", []alsa.Device{hdmi, both("Device"), both("seeed2micvoicec")}, "seeed2micvoicec", "seeed2micvoicec"},
+		{"a USB microphone and the jack", []alsa.Device{hdmi, jack, in("Device")}, "Device", "Headphones"},
+		{"an unknown card before the jack", []alsa.Device{hdmi, jack, both("Set")}, "Set", "Set"},
+		{"an unknown microphone", []alsa.Device{hdmi, in("Webcam")}, "Webcam", anyUSB},
+		{"HDMI only", []alsa.Device{hdmi, out("vc4hdmi1")}, "", anyUSB},
+	} {
+		w := wire(model(t, "pi-4"), Options{}, tt.sound)
+		if w.Microphone.Device != tt.mic || w.Speaker.Device != tt.speaker {
+			t.Errorf("%s: microphone %q, speaker %q, want %q, %q", tt.name, w.Microphone.Device, w.Speaker.Device, tt.mic, tt.speaker)
+		}
+		w = wire(model(t, "pi-4"), Options{Microphone: "M", Speaker: "S", SpeakerVolume: 3}, tt.sound)
+		if w.Microphone != (Sound{Device: "M"}) || w.Speaker != (Sound{"S", 3}) {
+			t.Errorf("%s: the owner's devices have become %+v, %+v", tt.name, w.Microphone, w.Speaker)
+		}
+	}
+}
+
+func TestWireWrong(t *testing.T) {
+	if _, err := Wire(Sim, Options{}); err == nil {
+		t.Error("the simulated board has hardware")
+	}
+	if _, err := Wire("toaster", Options{}); err == nil || errors.Is(err, ErrUnset) {
+		t.Errorf("Wire of no board = %v", err)
+	}
+}
