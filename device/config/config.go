@@ -105,7 +105,7 @@ const (
 
 // Default returns the configuration of an empty file.
 func Default() Config {
-	return Config{Hops: MaxHops, Complexity: MaxComplexity, PID: "box", Unknown: Refuse, Board: Board{Name: "sim"}}
+	return Config{Hops: MaxHops, Complexity: MaxComplexity, PID: "box", Unknown: Refuse, Board: Board{Name: "auto"}}
 }
 
 // A setting is a key of the file and where its value goes.

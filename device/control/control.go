@@ -110,6 +110,15 @@ type Board struct {
 	HeardAt         time.Time `json:"heard_at,omitzero"`
 	MicrophoneXruns int       `json:"microphone_xruns"`
 	SpeakerXruns    int       `json:"speaker_xruns"`
+	Problems        []Problem `json:"problems,omitempty"` // parts that do not work now
+}
+
+// A Problem is a part of the board that does not work, and what can be done
+// about it. The box goes on looking for the part.
+type Problem struct {
+	Part   string `json:"part"`
+	Error  string `json:"error"`
+	Remedy string `json:"remedy,omitempty"`
 }
 
 // Memory is what the process uses.

@@ -33,6 +33,9 @@ func (b *box) Status() control.Status {
 		},
 		Memory: memoryUsed(),
 	}
+	for _, p := range b.board.Problems() {
+		s.Board.Problems = append(s.Board.Problems, control.Problem{Part: string(p.Part), Error: p.Err.Error(), Remedy: p.Remedy})
+	}
 	if d.Call == nil {
 		return s
 	}

@@ -175,6 +175,9 @@ func showStatus(out io.Writer, s *control.Status) error {
 		}
 	}
 	row("sound", "board %s, %d overruns of the microphone, %d underruns of the speaker", s.Board.Name, s.Board.MicrophoneXruns, s.Board.SpeakerXruns)
+	for _, p := range s.Board.Problems {
+		row(p.Part, "does not work: %s", remedied(errors.New(p.Error), p.Remedy))
+	}
 	row("memory", "%.1f MB resident", float64(s.Memory.RSS)/1e6)
 	row("version", "%s", s.Version)
 	return w.Flush()

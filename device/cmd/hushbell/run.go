@@ -73,7 +73,8 @@ func (p *places) readConfig() (config.Config, error) {
 		return cfg, fmt.Errorf("there is no configuration %s: write it, or name another file with --config; see hushbell run --help", file)
 	}
 	for _, path := range []*string{&cfg.Board.Microphone, &cfg.Board.Speaker} {
-		if *path != "" && !filepath.IsAbs(*path) {
+		// On a real board they are devices, not files.
+		if cfg.Board.Name == board.Sim && *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(filepath.Dir(file), *path)
 		}
 	}
@@ -130,7 +131,9 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	if err != nil {
 		return err
 	}
-	b.board, err = board.Open(b.cfg.Board.Name, board.Options{Microphone: b.cfg.Board.Microphone, Speaker: b.cfg.Board.Speaker})
+	o := boardOptions(&b.cfg.Board)
+	o.Log = log
+	b.board, err = board.Open(b.cfg.Board.Name, o)
 	if err != nil {
 		return err
 	}
@@ -179,7 +182,7 @@ func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
 	if _, printed = fmt.Fprintf(out, "box ready at %s\n", socket); printed != nil {
 		cancel()
 	}
-	b.log.Info("box is ready", "version", version, "board", b.cfg.Board.Name)
+	b.log.Info("box is ready", "version", version, "board", b.board.Name)
 	<-ctx.Done()
 	b.log.Info("box stops")
 	closed := b.core.Close() // hangs up

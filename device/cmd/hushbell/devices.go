@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hushbell/alsa"
+	"hushbell/board"
+	"hushbell/gpio"
+)
+
+func devicesCommand() *cobra.Command {
+	var p places
+	var lines bool
+	c := &cobra.Command{
+		Use:   "devices",
+		Short: "List sound devices, GPIO chips and the board",
+		Long: `Lists what this machine has for a box: which board it is and where the button and
+the LED are, the sound devices with what is wrong with each and what to do, and
+the GPIO chips. The names are those that [board] in the configuration takes.
+
+Each sound device is opened for a moment, which makes no sound; one that is in
+use is left alone.`,
+		Example: `  hushbell devices
+  hushbell devices --lines`,
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			out := c.OutOrStdout()
+			sound, soundErr := alsa.List()
+			chips, chipsErr := gpio.Chips()
+			return errors.Join(p.showBoard(out), showSound(out, sound, soundErr), showChips(out, chips, chipsErr, lines))
+		},
+	}
+	p.configFlag(c.Flags())
+	c.Flags().BoolVar(&lines, "lines", false, "list each line of each chip")
+	return c
+}
+
+// showBoard prints which board it is, and what it is opened with.
+func (p *places) showBoard(out io.Writer) error {
+	cfg, err := p.boardConfig("")
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	wiring, err := board.Wire(cfg.Name, boardOptions(&cfg))
+	if err != nil {
+		fmt.Fprintf(w, "board\t%s\t%v\n", cfg.Name, err)
+		return w.Flush()
+	}
+	how := "as the configuration says"
+	if cfg.Name == board.Auto {
+		how = "found by itself"
+	}
+	fmt.Fprintf(w, "board\t%s\t%s, %s\n", wiring.Board, wiring.Title, how)
+	for _, l := range []struct {
+		part board.Part
+		line board.Line
+	}{{board.ButtonPart, wiring.Button}, {board.LEDPart, wiring.LED}} {
+		switch {
+		case l.line.Err != nil:
+			fmt.Fprintf(w, "%s\tnone\t%v\n", l.part, remedied(l.line.Err, board.LineRemedy(l.line.Err, l.part)))
+		case l.line.ActiveLow:
+			fmt.Fprintf(w, "%s\t%v\tactive low\n", l.part, l.line)
+		default:
+			fmt.Fprintf(w, "%s\t%v\tactive high\n", l.part, l.line)
+		}
+	}
+	for _, s := range []struct {
+		part  board.Part
+		sound board.Sound
+	}{{board.MicrophonePart, wiring.Microphone}, {board.SpeakerPart, wiring.Speaker}} {
+		name := s.sound.Device
+		if name == "" {
+			name = "the first that fits"
+		}
+		fmt.Fprintf(w, "%s\t%s\t\n", s.part, name)
+	}
+	return w.Flush()
+}
+
+// remedied is an error in one line with what can be done about it.
+func remedied(err error, remedy string) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if remedy == "" {
+		return text
+	}
+	return text + ": " + remedy
+}
+
+func showSound(out io.Writer, list []alsa.Device, err error) error {
+	fmt.Fprintln(out, "\nSound devices")
+	if len(list) == 0 && err == nil {
+		fmt.Fprintln(out, "  none:", board.SoundRemedy(alsa.ErrNoCard))
+	}
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	for _, d := range list {
+		var can []string
+		if d.Playback {
+			can = append(can, "plays")
+		}
+		if d.Capture {
+			can = append(can, "records")
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Name, strings.Join(can, ", "), d.Title)
+	}
+	flushed := w.Flush()
+	for _, d := range list {
+		if d.Problem != nil {
+			fmt.Fprintf(out, "  %s does not work: %s\n", d.Name, remedied(d.Problem, board.SoundRemedy(d.Problem)))
+		}
+	}
+	return errors.Join(err, flushed)
+}
+
+func showChips(out io.Writer, chips []gpio.ChipInfo, err error, lines bool) error {
+	fmt.Fprintln(out, "\nGPIO chips")
+	if len(chips) == 0 && err == nil {
+		fmt.Fprintln(out, "  none")
+	}
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	for _, c := range chips {
+		if c.Err != nil {
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Label, c.Name, remedied(c.Err, board.LineRemedy(c.Err, board.ButtonPart)))
+			continue
+		}
+		used := 0
+		for _, l := range c.Lines {
+			if l.Used {
+				used++
+			}
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%d lines, %d in use\n", c.Label, c.Name, len(c.Lines), used)
+		if !lines {
+			continue
+		}
+		for offset, l := range c.Lines {
+			holder := ""
+			if l.Used {
+				holder = "in use by " + l.Holder
+			}
+			fmt.Fprintf(w, "  %4d\t%s\t%s\n", offset, l.Name, holder)
+		}
+	}
+	return errors.Join(err, w.Flush())
+}
