@@ -123,10 +123,9 @@ func showChips(out io.Writer, chips []gpio.ChipInfo, err error, lines bool) erro
 	if len(chips) == 0 && err == nil {
 		fmt.Fprintln(out, "  none")
 	}
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	for _, c := range chips {
 		if c.Err != nil {
-			fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Label, c.Name, remedied(c.Err, board.LineRemedy(c.Err, board.ButtonPart)))
+			fmt.Fprintf(out, "  %s: %s\n", strings.TrimSpace(c.Label+" "+c.Name), remedied(c.Err, board.LineRemedy(c.Err, board.ButtonPart)))
 			continue
 		}
 		used := 0
@@ -135,17 +134,17 @@ func showChips(out io.Writer, chips []gpio.ChipInfo, err error, lines bool) erro
 				used++
 			}
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%d lines, %d in use\n", c.Label, c.Name, len(c.Lines), used)
+		fmt.Fprintf(out, "  %s (%s): %d lines, %d in use\n", c.Label, c.Name, len(c.Lines), used)
 		if !lines {
 			continue
 		}
 		for offset, l := range c.Lines {
 			holder := ""
 			if l.Used {
-				holder = "in use by " + l.Holder
+				holder = "  in use by " + l.Holder
 			}
-			fmt.Fprintf(w, "  %4d\t%s\t%s\n", offset, l.Name, holder)
+			fmt.Fprintf(out, "  %4d  %s%s\n", offset, l.Name, holder)
 		}
 	}
-	return errors.Join(err, w.Flush())
+	return err
 }

@@ -293,17 +293,24 @@ func findChirps(out, in *track) []sighting {
 		}
 		heard := thin(in.samples[from:to])
 		var best sighting
+		var own float64 // power of the piece that is compared
+		for _, v := range heard[:len(want)-1] {
+			own += v * v
+		}
 		for k := 0; k+len(want) <= len(heard); k++ {
-			var dot, own float64
+			piece := heard[k:][:len(want)]
+			var dot float64
 			for j, v := range want {
-				dot += v * heard[k+j]
-				own += heard[k+j] * heard[k+j]
+				dot += v * piece[j]
 			}
+			last := piece[len(piece)-1]
+			own += last * last
 			// A chirp that came back turned over is one all the same. Less than one
 			// step of the converter is rounding.
 			if alike := math.Abs(dot) / math.Sqrt(power*own); own > float64(len(want)) && alike > best.alike {
 				best = sighting{alike, in.heard(from + k*thinning).Sub(played), 20 * math.Log10(math.Abs(dot)/power)}
 			}
+			own -= piece[0] * piece[0]
 		}
 		all = append(all, best)
 	}
