@@ -17,9 +17,9 @@ import (
 const frame = voice.FrameSamples * time.Second / voice.RateHz
 
 // held is how many frames the imagined sound card can hold: who comes later
-// than that has lost the time between, as with a real one. 100 ms are more
-// than a scheduler takes, and less than anybody would take for a call.
-const held = 5
+// than that has lost the time between, as with a real one. 200 ms are what USB
+// cards and sound servers hold at most, and below what a jitter buffer evens out.
+const held = 10
 
 // A pace is an absolute schedule of frames: however late one is, the next ones
 // are due when they would have been. It belongs to one goroutine but for began.

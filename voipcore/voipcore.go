@@ -378,7 +378,7 @@ func (c *Core) reachable(id pid.ID, yes bool) {
 	changed := online != c.online
 	c.online = online
 	c.mu.Unlock()
-	if !changed {
+	if !changed || c.ctx.Err() != nil { // the end is no loss
 		return
 	}
 	if online {

@@ -121,6 +121,10 @@ func hangUpCommand() *cobra.Command {
 	return simple("hangup", "End or reject the call there is", (*control.Client).HangUp)
 }
 
+func pressCommand() *cobra.Command {
+	return simple("press", "Press the button of a simulated board", (*control.Client).Press)
+}
+
 func statusCommand() *cobra.Command {
 	var p places
 	var asJSON bool

@@ -7,7 +7,7 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		runCommand(), relayCommand(), demoCommand(),
 		pidCommand(), contactCommand(),
-		callCommand(), answerCommand(), hangUpCommand(), statusCommand(),
+		callCommand(), answerCommand(), hangUpCommand(), pressCommand(), statusCommand(),
 		devicesCommand(), testCommand(),
 		versionCommand(),
 	}

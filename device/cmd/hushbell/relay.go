@@ -120,6 +120,7 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 		return err
 	}
 	defer l.Close()
+	limitMemory(relayMemory)
 	log := newLog(errOut, f.debug)
 	c := voipcore.Config{State: dir, Bootstrap: cfg.Bootstrap, Hops: cfg.Hops, TestNetwork: cfg.TestNetwork, Build: buildTime(), Log: log}
 	if err := asRelay(&c, cfg, dir); err != nil {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -107,10 +108,13 @@ type box struct {
 	device *device.Device
 	core   *voipcore.Core
 	server *control.Server
+
+	settled sync.Once // memory was given back
 }
 
 // runBox opens everything, runs it until ctx is done, and closes it again.
 func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (err error) {
+	limitMemory(boxMemory)
 	b := &box{places: p, log: log}
 	if b.cfg, err = p.readConfig(); err != nil {
 		return err
@@ -155,7 +159,7 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	})
 	c := voipcore.Config{
 		State: b.dir, Bootstrap: b.cfg.Bootstrap, Keys: keys, Hops: b.cfg.Hops, Listen: b.cfg.Listen,
-		TestNetwork: b.cfg.TestNetwork, Welcome: b.device.Welcome, Notify: b.device.Notify,
+		TestNetwork: b.cfg.TestNetwork, Welcome: b.device.Welcome, Notify: b.notify,
 		NewEncoder: newEncoder(b.cfg.Complexity), Build: buildTime(), Log: log,
 	}
 	if b.cfg.Relay.Listen.IsValid() {
@@ -169,6 +173,16 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	}
 	b.warn(&policy)
 	return b.serve(ctx, out, socket)
+}
+
+// notify passes on what the Core tells. Once the box is online for the first
+// time, what finding relays has cost is given back to the system: most boxes
+// then do nothing for days.
+func (b *box) notify(e voipcore.Event) {
+	if e.Kind == voipcore.Reachability && e.Online {
+		b.settled.Do(func() { go debug.FreeOSMemory() })
+	}
+	b.device.Notify(e)
 }
 
 // serve runs device and control socket until ctx is done or one of them fails.
