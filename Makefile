@@ -36,7 +36,7 @@ define need
 	else echo 'make $(2): left out, for $(1) is missing'; fi
 endef
 
-test: vet unit arch
+test: vet unit arch demo
 	$(call need,gcc,race)
 	$(call need,qemu-arm,emulated)
 	$(call need,qemu-system-aarch64,board-test)
@@ -49,15 +49,17 @@ vet:
 	GOARCH=arm $(GO) vet $(PACKAGES)
 	GOARCH=386 $(GO) vet $(PACKAGES)
 
+# One package after the other: many start processes or wait for sound and
+# networks, and disturb each other on a small machine.
 unit:
-	$(GO) test -timeout 20m $(PACKAGES)
+	$(GO) test -p 1 -timeout 20m $(PACKAGES)
 
 arch:
 	for arch in arm arm64 386; do GOARCH=$$arch $(GO) build -o /dev/null ./device/cmd/hushbell || exit 1; done
 
 # The race detector needs cgo; short, since it makes everything ten times slower.
 race:
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m $(PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -short -p 1 -timeout 30m $(PACKAGES)
 
 # The packages whose code depends on the width of a word or the order of bytes,
 # on the processors of the boards: ARMv6 as in the Zero W, and ARMv8. Left out
