@@ -1,0 +1,5 @@
+//go:build !race
+
+package voipcore
+
+const raceEnabled = false
