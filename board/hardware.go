@@ -117,7 +117,6 @@ func openHardware(w Wiring, d drivers, presses chan<- struct{}, log *slog.Logger
 	h := &hardware{wiring: w, log: log, cancel: cancel, volume: d.volume, presses: presses}
 	h.microphone.input = d.microphone(w.Microphone.Device)
 	h.speaker.output = d.speaker(w.Speaker.Device)
-	h.look()
 	h.wg.Go(func() { h.lookAgain(ctx) })
 
 	if h.has(ButtonPart, w.Button) {
@@ -189,7 +188,9 @@ func (h *hardware) heard(e gpio.Event) bool {
 	var err error
 	switch e.Kind {
 	case gpio.Press:
-	case gpio.Up, gpio.Freed, gpio.Found:
+	case gpio.Found:
+		h.log.Info("button is ready", "line", h.wiring.Button.Line)
+	case gpio.Up, gpio.Freed:
 	case gpio.Stuck:
 		err = errStuck
 	case gpio.Noisy:
@@ -207,16 +208,17 @@ func (h *hardware) heard(e gpio.Event) bool {
 }
 
 func (h *hardware) lookAgain(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		now := time.Now()
-		timer := time.NewTimer(lookEvery - now.Sub(now.Truncate(lookEvery)))
 		select {
 		case <-timer.C:
 			h.look()
 		case <-ctx.Done():
-			timer.Stop()
 			return
 		}
+		now := time.Now()
+		timer.Reset(lookEvery - now.Sub(now.Truncate(lookEvery)))
 	}
 }
 
@@ -224,7 +226,7 @@ func (h *hardware) lookAgain(ctx context.Context) {
 func (h *hardware) look() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for d, c := range [...]card{records: h.microphone, plays: h.speaker} {
+	for d, c := range [...]card{records: h.microphone.input, plays: h.speaker.output} {
 		h.lookLocked(direction(d), c)
 	}
 }

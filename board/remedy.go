@@ -24,11 +24,12 @@ const stopDaemon = "a running hushbell has it: stop that first (systemctl stop h
 // SoundRemedy is what can be done about an error of a sound device of package
 // alsa; "" if there is no advice.
 func SoundRemedy(err error) string {
+	if err == nil {
+		return ""
+	}
 	var e *alsa.Error
 	errors.As(err, &e)
 	switch {
-	case err == nil:
-		return ""
 	case errors.Is(err, syscall.EBUSY) && e != nil && own(e.Holder):
 		return stopDaemon
 	case errors.Is(err, syscall.EBUSY):
@@ -52,12 +53,13 @@ func SoundRemedy(err error) string {
 // LineRemedy is what can be done about an error of a line of package gpio that
 // is for that part; "" if there is no advice.
 func LineRemedy(err error, part Part) string {
+	if err == nil {
+		return ""
+	}
 	key := map[Part]string{ButtonPart: "board.button_line", LEDPart: "board.led_line"}[part]
 	var e *gpio.LineError
 	errors.As(err, &e)
 	switch {
-	case err == nil:
-		return ""
 	case errors.Is(err, ErrUnset):
 		return "name one as " + key + `, or say "` + NoLine + `" there`
 	case errors.Is(err, errStuck):
