@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hushbell/alsa"
+)
+
+// needBoard skips what needs the sound cards and the GPIO chip of the emulated
+// board.
+func needBoard(t *testing.T) {
+	t.Helper()
+	if os.Getenv("HUSHBELL_BOARD") != "1" {
+		t.Skip("runs inside the emulated board only: go run ./cross/board ./device/cmd/hushbell -- -test.run=OnBoard")
+	}
+	t.Setenv("PULSE_SERVER", "")
+	t.Setenv("PULSE_RUNTIME_PATH", "")
+	t.Setenv("XDG_RUNTIME_DIR", "")
+}
+
+// hush runs the program with a configuration of the emulated board.
+func hush(t *testing.T, args string) (status int, out string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "hushbell.toml")
+	text := "[board]\nname = \"pi-4\"\nspeaker = \"Loopback\"\nmicrophone = \"Loopback,1\"\n"
+	check(t, os.WriteFile(file, []byte(text), 0o600))
+	var b bytes.Buffer
+	status = run(t.Context(), append(strings.Fields(args), "--config", file), strings.NewReader(""), &b, &b)
+	return status, b.String()
+}
+
+func TestOnBoard(t *testing.T) {
+	needBoard(t)
+	for _, tt := range []struct {
+		args   string
+		status int
+		want   []string
+	}{
+		{"devices --lines", 0, []string{"pi-4", "line 17 of pinctrl-bcm2711", "Loopback,1", "Dummy", "58 lines", "  25  GPIO25"}},
+		{"test loop", 0, []string{"chirp 5: after", "Round trip: "}},
+		{"test speaker --for 1s", 0, []string{"on Loopback", "took 1s of sound"}},
+		{"test mic --for 2s", 1, []string{"dead silence"}},
+		{"test led --for 1s", 0, []string{"line 22 of pinctrl-bcm2711", "heartbeat", "could be switched"}},
+		{"test button --for 2s", 1, []string{"Press the button", "no press on line 17"}},
+	} {
+		status, out := hush(t, tt.args)
+		t.Logf("hushbell %s:\n%s", tt.args, out)
+		if status != tt.status {
+			t.Errorf("hushbell %s: status %d, want %d", tt.args, status, tt.status)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("hushbell %s: nothing of %q", tt.args, want)
+			}
+		}
+	}
+}
+
+// Who has a device is named, and nothing waits for it.
+func TestOnBoardBusy(t *testing.T) {
+	needBoard(t)
+	p, err := alsa.OpenPlayback("Loopback", alsa.Options{})
+	check(t, err)
+	defer p.Close()
+	began := time.Now()
+	for _, args := range []string{"test speaker", "test loop"} {
+		if status, out := hush(t, args); status != 1 || !strings.Contains(out, "held by") {
+			t.Errorf("hushbell %s: status %d, %s", args, status, out)
+		}
+	}
+	if status, out := hush(t, "devices"); status != 0 || !strings.Contains(out, "Loopback does not work: playback: ") {
+		t.Errorf("hushbell devices: status %d, %s", status, out)
+	}
+	if d := time.Since(began); d > 30*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
