@@ -32,6 +32,21 @@ name = "sim"
 microphone = "in.wav"
 speaker = "out.wav"`
 
+// exampleBoard is every key of [board] for a real board. A test reads it.
+const exampleBoard = `[board]
+name = "auto"             # or a model: pi-4, pi-zero-2-w ...; this is the default
+microphone = "Device"     # a sound device; left out: the one that suits best
+speaker = "Device"
+microphone_volume = 80    # percent; left out: as the card is set
+speaker_volume = 70
+chip = "pinctrl-bcm2711"  # label of the GPIO chip
+button_line = "GPIO17"    # a line's name, or its number; "none": there is no button
+active_low = true         # a press connects the line to ground
+bias = "pull-up"          # the chip's resistor: pull-up, pull-down, off, as-is
+settle = "20ms"           # a press counts when the contact is at rest for so long
+led_line = 22
+led_active_low = false`
+
 func runCommand() *cobra.Command {
 	var p places
 	var debug bool
@@ -44,6 +59,15 @@ configuration; contacts are added and removed while it runs (hushbell contact).
 This is enough of a configuration, for a box that is simulated:
 
 ` + indent(exampleConfig) + `
+
+On a real board nothing of [board] is needed if it is a Raspberry Pi with a button
+between pins 9 and 11 and a LED at pin 15. hushbell devices lists what there is,
+hushbell test tries it. All that can be said, each of it may be left out:
+
+` + indent(exampleBoard) + `
+
+A part that is missing or busy keeps nothing else from working: hushbell status
+and the log say what to do, and it is looked for again.
 
 It prints "box ready at SOCKET" when the other commands can talk to it; what
 happens is logged to standard error, without pids and addresses.`,

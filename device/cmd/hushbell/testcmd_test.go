@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -393,5 +394,18 @@ GPIO chips
 	}
 	if err := showSound(io.Discard, nil, os.ErrPermission); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("a list that failed gives %v", err)
+	}
+}
+
+// The example that run --help shows is right, and has every key of a board.
+func TestExampleBoard(t *testing.T) {
+	cfg, err := config.Parse("example", exampleBoard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f, v := range reflect.ValueOf(cfg.Board).Fields() {
+		if v.IsZero() {
+			t.Errorf("the example does not show %s", f.Name)
+		}
 	}
 }
