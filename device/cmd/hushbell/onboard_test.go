@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,6 +59,41 @@ func TestOnBoard(t *testing.T) {
 				t.Errorf("hushbell %s: nothing of %q", tt.args, want)
 			}
 		}
+	}
+}
+
+// A finger at the button's line is seen by the test of the button.
+func TestOnBoardPress(t *testing.T) {
+	needBoard(t)
+	const chip = "/sys/kernel/config/gpio-sim/pi/"
+	dev, err := os.ReadFile(chip + "dev_name")
+	check(t, err)
+	name, err := os.ReadFile(chip + "bank0/chip_name")
+	check(t, err)
+	wire := filepath.Join("/sys/devices/platform", strings.TrimSpace(string(dev)), strings.TrimSpace(string(name)), "sim_gpio17/pull")
+	pull := func(how string) { check(t, os.WriteFile(wire, []byte(how), 0)) }
+	pull("pull-up")
+	over := make(chan struct{})
+	var finger sync.WaitGroup
+	finger.Go(func() {
+		for down := true; ; down = !down {
+			select {
+			case <-over:
+				return
+			case <-time.After(300 * time.Millisecond):
+			}
+			if os.WriteFile(wire, []byte(map[bool]string{true: "pull-down", false: "pull-up"}[down]), 0) != nil {
+				t.Error("the line cannot be pulled")
+			}
+		}
+	})
+	status, out := hush(t, "test button --for 4s")
+	close(over)
+	finger.Wait()
+	pull("pull-up")
+	t.Log(out)
+	if status != 0 || !strings.Contains(out, "press 3") || !strings.Contains(out, "The button works") {
+		t.Errorf("status %d", status)
 	}
 }
 
