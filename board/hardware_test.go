@@ -109,6 +109,7 @@ func (f *fakeBoard) start(t *testing.T, w Wiring, log *slog.Logger) (*hardware, 
 	presses := make(chan struct{})
 	h := openHardware(w, f.drivers(), presses, log)
 	t.Cleanup(func() { h.close() })
+	synctest.Wait() // for the first look at the sound devices
 	return h, presses
 }
 
