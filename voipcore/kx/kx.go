@@ -201,6 +201,9 @@ func (n *Node) accept() {
 			return
 		}
 		if err != nil { // out of descriptors, most likely: others may close soon
+			if op := new(net.OpError); errors.As(err, &op) {
+				err = op.Err // without our address
+			}
 			n.log.Warn("cannot accept a link", "err", err)
 			select {
 			case <-time.After(100 * time.Millisecond):

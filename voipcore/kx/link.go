@@ -469,7 +469,7 @@ func (l *link) read() error {
 				return err
 			}
 			l.udp.hello(h)
-			if l.dialed {
+			if l.dialed && !l.lent { // not what strangers have us dial
 				l.node.cfg.Clock.Told(l.remote, time.Unix(h.Time, 0))
 			}
 		case wire.CellPadding:
@@ -572,6 +572,8 @@ func (l *link) write() error {
 		if n == 0 {
 			continue
 		}
+		// Who only sends and never reads must not keep the link for ever.
+		l.conn.SetWriteDeadline(time.Now().Add(linkSilence))
 		if _, err := l.conn.Write(batch[:n]); err != nil {
 			return err
 		}

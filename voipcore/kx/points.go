@@ -40,6 +40,7 @@ type waiter struct {
 	// joined gets the other side once it may be written to. It is closed
 	// without one when whoever took the waiter could not splice it.
 	joined chan *hop // of size 1: who joins does not wait for the callee's goroutine
+	over   bool      // guarded by points.mu: its tunnel has ended, or spoke, while it was taken
 }
 
 // drop ends a waiter that was taken from the pool and is not spliced.
@@ -55,10 +56,13 @@ func (p *points) init(max int) {
 }
 
 // add enters w, or hands it to a JOIN that waits, and reports whether there was
-// room. When its callee has too many the oldest makes place.
+// room and w is still good. When its callee has too many the oldest makes place.
 func (p *points) add(cookie [16]byte, w *waiter) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w.over {
+		return false
+	}
 	if js := p.joining[cookie]; len(js) > 0 {
 		js[0] <- w // it has room for one, and leaves the list here
 		p.setJoining(cookie, js[1:])
@@ -109,7 +113,8 @@ func (p *points) take(cookie [16]byte) (*waiter, chan *waiter) {
 	return nil, c
 }
 
-// remove takes back w, and reports whether it still waited.
+// remove takes back w, and reports whether it still waited. If it did not, it
+// does not get back into the pool.
 func (p *points) remove(cookie [16]byte, w *waiter) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,6 +126,7 @@ func (p *points) remove(cookie [16]byte, w *waiter) bool {
 			return true
 		}
 	}
+	w.over = true
 	return false
 }
 

@@ -215,8 +215,9 @@ func (t *Tunnel) Describe(ctx context.Context) (wire.Descriptor, error) {
 		return wire.Descriptor{}, err
 	}
 	last := t.path[t.hops-1]
-	t.node.cfg.Clock.Told(last.Addrs[0], time.Unix(m.Time, 0))
-	// Judged by the relay's own clock: ours may be the wrong one.
+	// Judged by the relay's own clock: ours may be the wrong one. Our clock is
+	// not told: if the key was not known before, the hop before last may speak
+	// for whatever address it likes.
 	if err := m.Descriptor.Verify(time.Unix(m.Time, 0)); err != nil {
 		return wire.Descriptor{}, fmt.Errorf("kx: %w", err)
 	}

@@ -200,7 +200,11 @@ func (n *Node) readPackets() {
 			return
 		}
 		switch {
-		case err != nil: // an ICMP error that a packet of ours came back as
+		case err != nil: // whatever it is, it may pass; but not a busy loop
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-n.ctx.Done():
+			}
 		case size > 0 && size <= maxKRPC && b[0] == wire.FirstByteKRPC:
 			if n.cfg.KRPC != nil {
 				n.cfg.KRPC(b[:size], from)
