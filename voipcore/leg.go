@@ -209,7 +209,7 @@ func (l *leg) reach() {
 		r := c.reach(ctx, l.own, l.peer)
 		posted := l.board.do(func() {
 			if l.call.State != call.Reaching {
-				r.drop()
+				c.wg.Go(r.drop) // closing takes its time, and others call, too
 				return
 			}
 			l.report, l.err = r.report, r.err
@@ -298,6 +298,10 @@ func (c *Core) reachAt(ctx context.Context, r *reached, own *pid.Key, far pid.ID
 // sessionTimeout bounds the end-to-end handshake over two tunnels.
 const sessionTimeout = 10 * time.Second
 
+// maxLegs is how many calls a box has to do with at a time: the one that stands,
+// the one that waits, and those that are told to wait or to go.
+const maxLegs = 16
+
 // incoming answers whoever has joined a tunnel of ours.
 func (c *Core) incoming(t *kx.Tunnel, s, own *pid.Key) {
 	ctx, cancel := context.WithTimeout(c.ctx, sessionTimeout)
@@ -309,6 +313,10 @@ func (c *Core) incoming(t *kx.Tunnel, s, own *pid.Key) {
 		return
 	}
 	err = c.board.do(func() {
+		if len(c.board.legs) >= maxLegs {
+			c.wg.Go((&reached{tunnel: t, session: sess}).drop)
+			return
+		}
 		c.board.last++
 		l := c.board.newLeg(own, sess.Far(), false)
 		l.report.Hops, l.report.KeyExchange = len(t.Path()), sess.KeyExchange()

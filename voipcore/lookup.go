@@ -51,6 +51,7 @@ func (c *Core) lookup(ctx context.Context, far pid.ID) (rec *wire.Record, asked 
 		c.wg.Go(func() { answers <- c.lookupAt(ctx, far, avoid) })
 	}
 	best := found{err: ErrOffline}
+	missing := 0 // relays that found nothing: it takes all of them to say so
 	var settle <-chan time.Time
 	for range lookupRelays {
 		select {
@@ -63,7 +64,9 @@ func (c *Core) lookup(ctx context.Context, far pid.ID) (rec *wire.Record, asked 
 				best = f
 				settle = time.After(lookupSettle)
 			case best.record == nil && errors.Is(f.err, ErrNotFound):
-				best = f
+				if missing++; missing == lookupRelays {
+					best = f
+				}
 			}
 			continue
 		case <-settle:
@@ -119,8 +122,12 @@ func (c *Core) lookupAt(ctx context.Context, far pid.ID, avoid chan []pid.ID) fo
 // record: it lies, or the record is out of date.
 var errBadRecord = errors.New("voipcore: not a valid record")
 
+// errOutOfDate is an errBadRecord of a record that was valid once.
+var errOutOfDate = fmt.Errorf("%w: out of date", errBadRecord)
+
 // getRecord gets and checks the record of a day: its signature by the blinded
-// key, that it opens, and that it is not out of date.
+// key, that it opens, and that it is not out of date: of such a one only seq is
+// returned, with errOutOfDate.
 func (c *Core) getRecord(ctx context.Context, t *kx.Tunnel, far pid.ID, day pid.Day) (*wire.Record, int64, error) {
 	blinded, err := far.Blind(day)
 	if err != nil {
@@ -138,7 +145,7 @@ func (c *Core) getRecord(ctx context.Context, t *kx.Tunnel, far pid.ID, day pid.
 		return nil, 0, fmt.Errorf("%w: %v", errBadRecord, err)
 	}
 	if rec.ValidUntil < c.clock.Now().Unix() {
-		return nil, 0, fmt.Errorf("%w: out of date", errBadRecord)
+		return nil, it.Seq, errOutOfDate
 	}
 	return rec, it.Seq, nil
 }

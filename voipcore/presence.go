@@ -27,6 +27,9 @@ const (
 	pointSettle   = 10 * time.Second // the first one waits so long for the other, to be published with it
 )
 
+// lostAfter failures in a row the relays that we know may all be gone.
+const lostAfter = 5
+
 // A presence keeps one pid of ours reachable: exchange points with tunnels
 // that wait there, and the record that names them. It owns the goroutine run
 // and those of its registrations; all end when ctx is done.
@@ -59,36 +62,44 @@ type point struct {
 	relay  kx.Relay
 	secret [32]byte
 
-	mu      sync.Mutex
-	waiting int       // tunnels registered there
-	since   time.Time // since when there is none; zero while there is one
+	mu      sync.Mutex // guards what follows
+	joins   float64    // that may still come at once
+	joined  time.Time  // the last one
+	waiting int        // tunnels registered there
+	since   time.Time  // since when there is none; zero while there is one
 }
 
 // run keeps the pid reachable until ctx is done.
 func (p *presence) run(ctx context.Context) {
 	defer p.wg.Wait()
-	retry := newBackoff()
-	var old *registration
+	retry, failures := newBackoff(), 0
+	var present, before *registration
 	for ctx.Err() == nil {
 		r, err := p.register(ctx)
-		if err != nil {
-			p.core.log.Debug("no exchange point", "err", err)
-			retry.wait(ctx)
-			continue
+		if err == nil {
+			if err = p.publish(ctx, r); err != nil {
+				r.end()
+			}
 		}
-		if err := p.publish(ctx, r); err != nil {
-			r.end()
+		if err != nil {
+			p.core.log.Debug("cannot be called", "err", err)
+			if failures++; failures%lostAfter == 0 {
+				p.core.rediscover()
+			}
 			retry.wait(ctx)
 			continue
 		}
 		retry.reset()
-		if old != nil {
-			// It serves until its last record has expired.
-			end := old.end
-			timer := time.AfterFunc(recordValid, end)
-			context.AfterFunc(ctx, func() { timer.Stop(); end() })
+		failures = 0
+		// The one that is replaced serves until its last record has expired,
+		// and the one before it no longer.
+		if before != nil {
+			before.end()
 		}
-		old = r
+		if before = present; before != nil {
+			time.AfterFunc(recordValid, before.end)
+		}
+		present = r
 		p.keep(ctx, r)
 	}
 }
@@ -203,7 +214,34 @@ func (r *registration) serve(pt *point, ready chan<- *point) {
 			retry.wait(r.ctx)
 			continue
 		}
-		c.wg.Go(func() { c.incoming(t, r.s, r.p.key) }) // a call outlives the registration
+		c.welcome(func() { c.incoming(t, r.s, r.p.key) }, t)
+		pt.pace(r.ctx)
+	}
+}
+
+// joinBurst tunnels may be joined at a point one after the other, then one a
+// second: each costs us a new one, and whoever runs the point or knows the pid
+// can join as they like.
+const joinBurst = 60
+
+// pace notes that a tunnel was joined, and waits if there were too many.
+func (pt *point) pace(ctx context.Context) {
+	pt.mu.Lock()
+	now := time.Now()
+	if pt.joined.IsZero() {
+		pt.joins = joinBurst
+	}
+	pt.joins = min(joinBurst, pt.joins+now.Sub(pt.joined).Seconds()) - 1
+	pt.joined = now
+	over := -pt.joins
+	pt.mu.Unlock()
+	if over > 0 {
+		t := time.NewTimer(time.Duration(over * float64(time.Second)))
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -259,6 +297,7 @@ func (p *presence) publish(ctx context.Context, r *registration) error {
 		err := p.publishOnce(ctx, r, &refused)
 		if err == nil {
 			p.note(func() { p.published = true })
+			p.core.published()
 			return nil
 		}
 		errs = append(errs, err)
@@ -299,7 +338,7 @@ func (p *presence) publishOnce(ctx context.Context, r *registration, refused *in
 	if err != nil {
 		return err
 	}
-	seq, err := c.seqs.next(p.key.ID(), max(now.Unix(), *refused+1))
+	seq, err := c.seqs.next(p.key.ID(), day, max(now.Unix(), *refused+1))
 	if err != nil {
 		return err
 	}
@@ -313,9 +352,10 @@ func (p *presence) publishOnce(ctx context.Context, r *registration, refused *in
 	defer putter.Close()
 	switch _, err := putter.Put(ctx, item); {
 	case errors.Is(err, kx.ErrStale):
-		// Our state was lost, or our clock was ahead once: go past what is there.
-		if there, err := putter.Get(ctx, blinded); err == nil && there.Seq < seq+maxSeqJump {
-			*refused = there.Seq
+		// Our state was lost, or our clock was ahead once: go past what is
+		// there. Only we can have signed it; a relay that lies gets nowhere.
+		if _, there, err := c.getRecord(ctx, putter, p.key.ID(), day); err == nil || errors.Is(err, errOutOfDate) {
+			*refused = there
 		}
 		return err
 	case err != nil:
@@ -335,10 +375,6 @@ func (p *presence) publishOnce(ctx context.Context, r *registration, refused *in
 	}
 	return nil
 }
-
-// maxSeqJump is how far seq may go past our own idea of it, in seconds: else a
-// relay that lies could drive it to its end.
-const maxSeqJump = 400 * 24 * 3600
 
 // A backoff is the pause after failures.
 type backoff struct{ next time.Duration }

@@ -13,17 +13,24 @@ import (
 	"hushbell/voipcore/pid"
 )
 
-// seqs remembers the sequence number of the last record of each pid of ours,
-// so that a clock that goes back does not make new records look old.
+// seqs remembers the sequence number of the last record of each pid of ours for
+// each day, so that a clock that goes back does not make new records look old.
+// Every day counts for itself: were they one row of numbers, who stores the
+// records of two days could tell that they belong together.
 type seqs struct {
 	file string // "" keeps them in memory
 
 	mu   sync.Mutex // guards what follows
-	last map[pid.ID]int64
+	last map[seqKey]int64
+}
+
+type seqKey struct {
+	id  pid.ID
+	day pid.Day
 }
 
 func openSeqs(file string) (*seqs, error) {
-	s := &seqs{file: file, last: map[pid.ID]int64{}}
+	s := &seqs{file: file, last: map[seqKey]int64{}}
 	if file == "" {
 		return s, nil
 	}
@@ -36,29 +43,36 @@ func openSeqs(file string) (*seqs, error) {
 	}
 	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
 		var text string
+		var day pid.Day
 		var n int64
-		if _, err := fmt.Sscan(sc.Text(), &text, &n); err == nil {
+		if _, err := fmt.Sscan(sc.Text(), &text, &day, &n); err == nil {
 			if id, err := pid.Parse(text); err == nil {
-				s.last[id] = n
+				s.last[seqKey{id, day}] = n
 			}
 		}
 	}
 	return s, nil
 }
 
-// next returns the number for a new record: at least least, and more than any
-// before. It is on disk before it is used.
-func (s *seqs) next(id pid.ID, least int64) (int64, error) {
+// next returns the number for a new record of a day: at least least, and more
+// than any before. It is on disk before it is used. Days that are over by more
+// than one are forgotten.
+func (s *seqs) next(id pid.ID, day pid.Day, least int64) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := max(least, s.last[id]+1)
-	s.last[id] = n
+	k := seqKey{id, day}
+	n := max(least, s.last[k]+1)
+	s.last[k] = n
+	var b bytes.Buffer
+	for k, n := range s.last {
+		if k.id == id && k.day < day-1 {
+			delete(s.last, k)
+			continue
+		}
+		fmt.Fprintf(&b, "%s %d %d\n", k.id, k.day, n)
+	}
 	if s.file == "" {
 		return n, nil
-	}
-	var b bytes.Buffer
-	for id, n := range s.last {
-		fmt.Fprintf(&b, "%s %d\n", id, n)
 	}
 	if err := durable.WriteFile(s.file, b.Bytes(), 0o600); err != nil {
 		return 0, fmt.Errorf("voipcore: %w", err)

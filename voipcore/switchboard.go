@@ -104,13 +104,15 @@ func (b *switchboard) checkEmpty() {
 // Call calls a pid with one of our own. It returns at once: what becomes of
 // the call is told by events. If that very pid is calling us, the call is its
 // call, and Call answers it.
-func (c *Core) Call(own *pid.Key, far pid.ID) (id call.ID, err error) {
+func (c *Core) Call(own *pid.Key, far pid.ID) (call.ID, error) {
 	for _, k := range c.cfg.Keys {
 		if k.ID() == far {
 			return 0, ErrSelf
 		}
 	}
-	e := c.board.do(func() {
+	var id call.ID
+	var err error
+	if closed := c.board.do(func() {
 		b := c.board
 		b.line.Self = own.ID()
 		b.last++
@@ -126,8 +128,10 @@ func (c *Core) Call(own *pid.Key, far pid.ID) (id call.ID, err error) {
 		id = b.last
 		l := b.newLeg(own, far, true)
 		l.feed(call.Event{Kind: call.Dial})
-	})
-	return id, errors.Join(e, err)
+	}); closed != nil {
+		return 0, closed // id and err may still be written to
+	}
+	return id, err
 }
 
 // Answer answers a call that rings, HangUp ends or rejects one. A call that is

@@ -116,6 +116,9 @@ type Core struct {
 	board  *switchboard
 	talk   atomic.Pointer[talk] // the call that has the sound; nil for none
 
+	guests chan struct{} // places for handshakes of callers; a full one turns the next away
+	lost   chan struct{} // of size 1: no relay that we know seems to be left
+
 	packets kx.PacketConn
 	krpc    atomic.Pointer[dht.Inbox] // where KRPC packets go; nil for nowhere
 
@@ -143,7 +146,10 @@ func open(cfg Config, lookups func(*Core) kx.DHT) (*Core, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	c := &Core{cfg: cfg, log: cfg.Log, presences: map[pid.ID]bool{}}
+	c := &Core{
+		cfg: cfg, log: cfg.Log, presences: map[pid.ID]bool{},
+		guests: make(chan struct{}, maxGuests), lost: make(chan struct{}, 1),
+	}
 	var err error
 	if c.relays, err = kx.OpenDirectory(cfg.file("relays"), cfg.TestNetwork); err != nil {
 		return nil, err
@@ -152,7 +158,7 @@ func open(cfg Config, lookups func(*Core) kx.DHT) (*Core, error) {
 		return nil, err
 	}
 	c.clock = clock.New(clock.Config{
-		Build: cfg.Build, LastWrite: lastWrite(cfg.file("relays")), TestNetworks: cfg.TestNetwork, Wall: cfg.Wall,
+		Build: cfg.Build, LastWrite: lastWrite(cfg.file("published")), TestNetworks: cfg.TestNetwork, Wall: cfg.Wall,
 	})
 	if err := c.openNode(lookups); err != nil {
 		return nil, err
@@ -185,6 +191,9 @@ func (cfg *Config) fill() error {
 		cfg.Listen = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
 	}
 	var errs []error
+	if len(cfg.Keys) > 0 && cfg.NewEncoder == nil {
+		errs = append(errs, errors.New("voipcore: a box needs NewEncoder to talk"))
+	}
 	if cfg.Hops < 1 || cfg.Hops > wire.MaxLayers {
 		errs = append(errs, fmt.Errorf("voipcore: %d hops: 1 to %d are possible", cfg.Hops, wire.MaxLayers))
 	}
@@ -210,12 +219,50 @@ func (cfg *Config) file(name string) string {
 	return filepath.Join(cfg.State, name)
 }
 
-// lastWrite returns when a state file was last written: the time is later.
+// lastWrite returns the protocol time at which published last ran.
 func lastWrite(file string) time.Time {
 	if fi, err := os.Stat(file); err == nil {
 		return fi.ModTime()
 	}
 	return time.Time{}
+}
+
+// published saves what must not be lost when the plug is pulled: the guards, and
+// in the age of a file the time, for boards that do not keep it.
+func (c *Core) published() {
+	err := c.relays.Save()
+	if file := c.cfg.file("published"); err == nil && file != "" {
+		now := c.clock.Now()
+		err = os.Chtimes(file, now, now)
+	}
+	if err != nil {
+		c.log.Warn("cannot save the state", "err", err)
+	}
+}
+
+// maxGuests is how many callers may be in their handshake at a time.
+const maxGuests = 8
+
+// welcome runs f for a tunnel that somebody has joined, unless too many are at
+// it already: then the tunnel is closed.
+func (c *Core) welcome(f func(), t *kx.Tunnel) {
+	select {
+	case c.guests <- struct{}{}:
+		c.wg.Go(func() {
+			defer func() { <-c.guests }()
+			f()
+		})
+	default:
+		t.Close()
+	}
+}
+
+// rediscover asks for another search as at a first start. It does not wait.
+func (c *Core) rediscover() {
+	select {
+	case c.lost <- struct{}{}:
+	default:
+	}
 }
 
 // openNode opens the sockets, the node and its DHT, which share the UDP port.
@@ -357,6 +404,11 @@ func (c *Core) stayOnline() {
 		select {
 		case <-c.ctx.Done():
 			return
+		case <-c.lost:
+			if err := c.discover(c.ctx); err != nil {
+				c.log.Debug("no relays found", "err", err)
+			}
+			continue
 		case <-wait.C:
 		}
 		if err := c.node.Refresh(c.ctx, c.relays, c.cfg.Hops); err != nil {
