@@ -19,7 +19,7 @@ import (
 func TestSimHalfADay(t *testing.T) {
 	length := 9 * time.Hour
 	if testing.Short() {
-		length = 3 * time.Hour // midnight, but no change of exchange points
+		length = 2*time.Hour + 10*time.Minute // midnight, but no change of exchange points
 	}
 	// A bubble begins at midnight; this one at 22 o'clock.
 	wall := func() time.Time { return time.Now().Add(22 * time.Hour) }

@@ -42,9 +42,7 @@ type world struct {
 // that outlives all Cores fails the test: the bubble does not end with it.
 func inWorld(t *testing.T, n int, l simnet.Link, f func(t *testing.T, w *world)) {
 	t.Helper()
-	if raceEnabled {
-		t.Skip("Go's race detector crashes in bubbles of this size, see race_on_test.go")
-	}
+	defer oneProcessor()()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{Net: simnet.New(uint64(len(t.Name())))}
 		w.SetDefault(l)
