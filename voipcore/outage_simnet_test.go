@@ -1,6 +1,7 @@
 package voipcore
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -73,6 +74,47 @@ func TestSimBehindNAT(t *testing.T) {
 				t.Errorf("%d cells took TCP", n)
 			}
 			time.Sleep(5 * time.Minute) // nobody says a word
+		}
+		hangUp(t, a, b, id)
+	})
+}
+
+// A box that has only IPv6 and one that has only IPv4 call each other over
+// relays that have both.
+func TestSimBothFamilies(t *testing.T) {
+	inWorld(t, 0, wan, func(t *testing.T, w *world) {
+		for i := range 8 {
+			v4, v6 := fmt.Sprintf("23.%d.0.1", i+1), fmt.Sprintf("2a%02x::1", i+1)
+			h := w.Host(netip.MustParseAddr(v4), netip.MustParseAddr(v6))
+			w.addRelay(t, h, func(c *Config) {
+				c.Listen = netip.AddrPortFrom(netip.IPv6Unspecified(), simPort)
+				c.Advertise = []netip.AddrPort{
+					netip.AddrPortFrom(netip.MustParseAddr(v4), simPort), netip.AddrPortFrom(netip.MustParseAddr(v6), simPort),
+				}
+				if i == 0 {
+					return
+				}
+				c.Bootstrap = []netip.AddrPort{w.boot[0], netip.AddrPortFrom(netip.MustParseAddr("2a01::1"), simPort)}
+			})
+		}
+		six := func(c *Config) {
+			c.Bootstrap = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("2a01::1"), simPort)}
+		}
+		a := w.box(t, "a", w.host("2b01::1"), six)
+		b := w.box(t, "b", w.host("45.2.0.1"), nil)
+		for _, x := range []*box{a, b} {
+			if n := x.relays.Len(); n != len(w.relays) {
+				t.Errorf("%d relays are known, want %d", n, len(w.relays))
+			}
+		}
+		mustReach(t, a, b)
+		mustReach(t, b, a)
+		id, _ := connect(t, a, b)
+		talk20ms(100, a, b)
+		before := a.node.Traffic.VoiceOverTCP.Load() + b.node.Traffic.VoiceOverTCP.Load()
+		talk20ms(100, a, b)
+		if n := a.node.Traffic.VoiceOverTCP.Load() + b.node.Traffic.VoiceOverTCP.Load() - before; n != 0 {
+			t.Errorf("%d cells took TCP", n)
 		}
 		hangUp(t, a, b, id)
 	})

@@ -25,7 +25,25 @@ type simHost struct{ *simnet.Host }
 func (h simHost) Listen(at netip.AddrPort) (net.Listener, error) { return h.Host.Listen(at.Port()) }
 
 func (h simHost) ListenUDP(at netip.AddrPort) (kx.PacketConn, error) {
-	return h.Host.ListenUDP(at.Port())
+	c, err := h.Host.ListenUDP(at.Port())
+	return simPackets{c, at.Addr()}, err
+}
+
+// simPackets is a packet socket that behaves as our own sockets do: its local
+// address is the one that was asked for, and IPv4 is shown as IPv4.
+type simPackets struct {
+	*simnet.UDPConn
+	local netip.Addr
+}
+
+func (c simPackets) LocalAddr() net.Addr {
+	port := c.UDPConn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.local, port))
+}
+
+func (c simPackets) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	n, from, err := c.UDPConn.ReadFromUDPAddrPort(b)
+	return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
 }
 
 // A world is a network in memory with a swarm of relays in it, each in a
