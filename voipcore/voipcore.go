@@ -405,9 +405,11 @@ func (c *Core) stayOnline() {
 		case <-c.ctx.Done():
 			return
 		case <-c.lost:
+			began := time.Now()
 			if err := c.discover(c.ctx); err != nil {
 				c.log.Debug("no relays found", "err", err)
 			}
+			c.relays.RenewGuards(began)
 			continue
 		case <-wait.C:
 		}

@@ -41,6 +41,7 @@ type Directory struct {
 	guards []pid.ID  // in order of preference
 	dirty  bool      // differs from the file
 	worked time.Time // when a relay was last reached
+	added  time.Time // when a relay last told its descriptor
 }
 
 // known is what we know of one relay.
@@ -148,7 +149,7 @@ func (d *Directory) Add(desc wire.Descriptor) {
 		}
 	}
 	d.relays[desc.Key] = &known{Descriptor: desc}
-	d.dirty = true
+	d.dirty, d.added = true, time.Now()
 }
 
 // Len returns how many relays are known.
@@ -212,6 +213,23 @@ func (d *Directory) Worked(key pid.ID) {
 	if k := d.relays[key]; k != nil {
 		k.failed, k.failures = time.Time{}, 0
 	}
+}
+
+// RenewGuards drops the guards if every one of them could last not be reached,
+// though another relay has told its descriptor since a time: so it is not our
+// own network that is down. Guards are kept for good otherwise.
+func (d *Directory) RenewGuards(since time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.added.Before(since) {
+		return
+	}
+	for _, g := range d.guards {
+		if k := d.relays[g]; k != nil && k.failed.IsZero() {
+			return
+		}
+	}
+	d.guards, d.dirty = nil, true
 }
 
 // Path draws a path of so many hops that ends at last: a guard, then random
