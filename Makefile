@@ -80,7 +80,8 @@ fuzz:
 		done; done
 
 board-test:
-	$(GO) run ./cross/board ./gpio ./alsa
+	$(GO) run ./cross/board ./gpio ./alsa ./board
+	$(GO) run ./cross/board ./device/cmd/hushbell -- -test.run=OnBoard
 
 clean:
 	rm -rf bin out
