@@ -88,7 +88,6 @@ To help others with a relay:           hushbell relay --help`,
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.SetVersionTemplate("hushbell {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(commands()...)
 
