@@ -144,16 +144,17 @@ func TestEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fresh.Close()
-	at := time.Now()
-	sent := Event{Kind: "ended", State: "ended", At: at, Peer: "workshop", Report: &Report{Hops: 3}}
-	s.Tell(sent)
-	sent.Seq, sent.At = history+11, at.Round(0)
+	// Before the next one is told: it takes the place of the oldest.
 	for want := uint64(11); want <= history+10; want++ {
 		e, err := all.Next()
 		if err != nil || e.Seq != want || e.Kind != "old" || e.At.IsZero() {
 			t.Fatalf("event %d of the past is %+v, %v", want, e, err)
 		}
 	}
+	at := time.Now()
+	sent := Event{Kind: "ended", State: "ended", At: at, Peer: "workshop", Report: &Report{Hops: 3}}
+	s.Tell(sent)
+	sent.Seq, sent.At = history+11, at.Round(0)
 	for _, st := range []*Stream{all, fresh} {
 		e, err := st.Next()
 		if err != nil || !e.At.Equal(sent.At) {
