@@ -1,7 +1,7 @@
 // Package board knows the boards that a box can be made of, and opens their
-// parts: button and LED through package gpio, sound through package alsa. A part
-// that is missing, busy or taken away is a Problem, and is looked for again; it
-// keeps nothing else from working.
+// parts: buttons, LEDs and outputs through package gpio, sound through package
+// alsa. A part that is missing, busy or taken away is a Problem, and is looked for
+// again; it keeps nothing else from working.
 //
 // The button of the simulated board is pressed by the program, and its sound is
 // WAV files that are played and recorded in real time.
@@ -35,15 +35,37 @@ type Options struct {
 	// The volumes are percent of what the card can do; 0 leaves it as it is.
 	MicrophoneVolume, SpeakerVolume int
 
-	Chip       string        // label of the GPIO chip; "" is the profile's
-	ButtonLine string        // name or offset; "" is the profile's, NoLine none
-	LEDLine    string        // likewise
-	ActiveLow  *bool         // the button connects its line to ground; nil: as the profile has it
-	LEDLow     *bool         // the LED is lit when its line is at ground; nil: likewise
-	Bias       *gpio.Bias    // of the button's line; nil: likewise
-	Settle     time.Duration // of the button; 0 is package gpio's
+	// Of all lines, the first button and the first LED. "" and nil are as the
+	// profile has it.
+
+	Chip       string        // label of the GPIO chip
+	ButtonLine string        // name or offset of the first button's line; NoLine: it has none
+	LEDLine    string        // likewise of the first LED
+	ActiveLow  *bool         // a button connects its line to ground
+	LEDLow     *bool         // a LED is lit when its line is at ground
+	Bias       *gpio.Bias    // of buttons' lines
+	Settle     time.Duration // of buttons; 0 is package gpio's
+
+	Buttons []ButtonOptions // none: one, without a name
+	LEDs    []LineOptions   // likewise
+	Outputs []LineOptions   // what is switched, such as a door's release
 
 	Log *slog.Logger // told when parts are lost and found; nil for nobody
+}
+
+// LineOptions are what is different with one of several lines.
+type LineOptions struct {
+	Name      string // what the owner calls it, each part of a kind otherwise
+	Line      string // name or offset; "" is the profile's, which has one for the first button and LED
+	Chip      string // "" is Options.Chip
+	ActiveLow *bool  // nil is that of Options; of an output false
+}
+
+// ButtonOptions are what is different with one of several buttons.
+type ButtonOptions struct {
+	LineOptions
+	Bias   *gpio.Bias  // nil is Options.Bias
+	Timing gpio.Timing // which gestures it has; a Settle of 0 is Options.Settle
 }
 
 // NoLine is the name of a line that is left out on purpose.
@@ -55,10 +77,15 @@ type Board struct {
 	Name       string // of the profile: what was found, if that was asked for
 	Microphone Microphone
 	Speaker    Speaker
-	Lamp       *Lamp
-	presses    chan struct{}
-	sim        *simulation // nil of a real board
-	hardware   *hardware   // nil of a simulated board
+	Lamp       *Lamp // the first LED
+
+	lamps    map[string]*Lamp   // by LineOptions.Name; constant
+	outputs  map[string]*Output // likewise
+	first    string             // name of the first button
+	gestures chan Gesture
+	presses  chan struct{}
+	sim      *simulation // nil of a real board
+	hardware *hardware   // nil of a simulated board
 }
 
 // Moments are those of the call that stands, or of the last one, by the wall
@@ -89,32 +116,71 @@ func Wire(name string, o Options) (Wiring, error) {
 // Open opens the parts of the named board: a model's name, Auto, or Sim. Of a
 // real board it fails only if there is no such board: see Problems.
 func Open(name string, o Options) (*Board, error) {
-	b := &Board{Name: name, presses: make(chan struct{})}
+	b := &Board{
+		Name: name, first: someButtons(o)[0].Name, presses: make(chan struct{}), gestures: make(chan Gesture),
+		lamps: map[string]*Lamp{}, outputs: map[string]*Output{},
+	}
 	if name == Sim {
 		sim, err := openSimulation(o)
 		if err != nil {
 			return nil, err
 		}
-		b.sim, b.Microphone, b.Speaker, b.Lamp = sim, sim.microphone, sim.speaker, new(Lamp)
+		b.sim, b.Microphone, b.Speaker = sim, sim.microphone, sim.speaker
+		b.wired(sim.lamps, someLEDs(o), sim.outputs, o.Outputs)
 		return b, nil
 	}
 	w, err := Wire(name, o)
 	if err != nil {
 		return nil, err
 	}
-	b.Name, b.hardware = w.Board, openHardware(w, kernel, b.presses, o.Log)
-	b.Microphone, b.Speaker, b.Lamp = b.hardware.microphone, b.hardware.speaker, &b.hardware.lamp
+	b.Name, b.hardware = w.Board, openHardware(w, kernel, b.presses, b.gestures, o.Log)
+	b.Microphone, b.Speaker = b.hardware.microphone, b.hardware.speaker
+	b.wired(b.hardware.lamps, someLEDs(o), b.hardware.outputs, o.Outputs)
 	return b, nil
 }
 
-// Presses is where presses of the button come from.
+// wired enters LEDs and outputs by their names.
+func (b *Board) wired(lamps []*Lamp, leds []LineOptions, outputs []*Output, outs []LineOptions) {
+	b.Lamp = lamps[0]
+	for i, o := range leds {
+		b.lamps[o.Name] = lamps[i]
+	}
+	for i, o := range outs {
+		b.outputs[o.Name] = outputs[i]
+	}
+}
+
+// LED returns the LED of that name in the Options, nil if there is none. One
+// that is not connected is a Lamp all the same.
+func (b *Board) LED(name string) *Lamp { return b.lamps[name] }
+
+// Output returns the output of that name in the Options, nil if there is none.
+func (b *Board) Output(name string) *Output { return b.outputs[name] }
+
+// Gestures is where gestures of all buttons come from. One that nobody takes
+// within a second is lost; but who has taken a TalkStart gets its TalkEnd.
+func (b *Board) Gestures() <-chan Gesture { return b.gestures }
+
+// Presses is where presses of all buttons come from, for those who look at no
+// Gestures.
 func (b *Board) Presses() <-chan struct{} { return b.presses }
 
-// Press presses the button by program, and returns when that was taken notice
-// of, or done is closed.
+// Press presses the first button by program, and returns when that was taken
+// notice of, or done is closed.
 func (b *Board) Press(done <-chan struct{}) {
+	b.Do(Gesture{Button: b.first, Kind: gpio.Press, At: time.Now()}, done)
+}
+
+// Do makes a gesture by program, and returns when it was taken notice of, or
+// done is closed.
+func (b *Board) Do(g Gesture, done <-chan struct{}) {
+	var presses chan<- struct{}
+	if g.Kind == gpio.Press {
+		presses = b.presses
+	}
 	select {
-	case b.presses <- struct{}{}:
+	case b.gestures <- g:
+	case presses <- struct{}{}:
 	case <-done:
 	}
 }
@@ -136,11 +202,11 @@ func (b *Board) Problems() []Problem {
 	return b.hardware.problems()
 }
 
-// Close closes the parts. The lamp is dark then, and the files of a simulated
-// speaker are complete. It is safe twice, and returns what went wrong.
+// Close closes the parts. LEDs are dark and outputs off then, and the files of a
+// simulated speaker are complete. It is safe twice, and returns what went wrong.
 func (b *Board) Close() error {
 	if b.hardware != nil {
 		return b.hardware.close()
 	}
-	return b.sim.speaker.Close()
+	return b.sim.close()
 }

@@ -3,7 +3,9 @@ package board
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +58,7 @@ type lights interface {
 type drivers struct {
 	watch      func(context.Context, gpio.Line, gpio.Timing, chan<- gpio.Event) error
 	lights     func([]gpio.Line, func(gpio.Line, error)) lights
+	output     func(gpio.Line) (switched, error)
 	microphone func(device string) input
 	speaker    func(device string) output
 	volume     func(device string, d direction, percent int) error
@@ -65,32 +68,30 @@ type drivers struct {
 var kernel = drivers{
 	watch:      gpio.Watch,
 	lights:     func(l []gpio.Line, report func(gpio.Line, error)) lights { return gpio.NewLEDs(l, report) },
+	output:     kernelOutput,
 	microphone: func(device string) input { return alsa.NewMicrophone(device, alsa.Options{}) },
 	speaker:    func(device string) output { return alsa.NewSpeaker(device, alsa.Options{}) },
 	volume:     setVolume,
 }
 
-const (
-	// Sound devices are looked at so often, to log what became of them: together
-	// with the lines, which package gpio looks at at the full five seconds.
-	lookEvery = 5 * time.Second
-	// A press that nobody takes for so long is not meant any more: it must not
-	// place a call when the box gets ready later.
-	pressMeant = time.Second
-)
+// Sound devices are looked at so often, to log what became of them: together
+// with the lines, which package gpio looks at at the full five seconds.
+const lookEvery = 5 * time.Second
 
-// A hardware is the open parts of a real board. It owns a goroutine for each of
-// button line, button events, LED and a look at the sound devices; all end
-// with close.
+var errClosed = errors.New("the board is closed")
+
+// A hardware is the open parts of a real board. It owns two goroutines for each
+// button, one for each output, one for the LEDs, and one that looks at the sound
+// devices; all end with close.
 type hardware struct {
 	microphone cardMicrophone
 	speaker    cardSpeaker
-	lamp       Lamp
+	lamps      []*Lamp   // as Wiring.LEDs
+	outputs    []*Output // as Wiring.Outputs
 	troubles   troubles
 	log        *slog.Logger
 	volume     func(device string, d direction, percent int) error
 	wiring     Wiring
-	presses    chan<- struct{}
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -109,40 +110,31 @@ type volumeSet struct {
 
 // openHardware opens the parts. What is missing or busy is a problem that is
 // told, and no reason to fail: the drivers go on looking for it.
-func openHardware(w Wiring, d drivers, presses chan<- struct{}, log *slog.Logger) *hardware {
+func openHardware(w Wiring, d drivers, presses chan<- struct{}, gestures chan<- Gesture, log *slog.Logger) *hardware {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	h := &hardware{wiring: w, log: log, cancel: cancel, volume: d.volume, presses: presses}
+	h := &hardware{wiring: w, log: log, cancel: cancel, volume: d.volume}
 	h.microphone.input = d.microphone(w.Microphone.Device)
 	h.speaker.output = d.speaker(w.Speaker.Device)
 	h.wg.Go(func() { h.lookAgain(ctx) })
-
-	if h.has(ButtonPart, w.Button) {
-		events := make(chan gpio.Event)
-		h.wg.Go(func() {
-			err := d.watch(ctx, w.Button.Line, gpio.Timing{Settle: w.Settle}, events)
-			if ctx.Err() == nil {
-				h.tell(Problem{ButtonPart, err, LineRemedy(err, ButtonPart)})
-			}
-		})
-		h.wg.Go(func() { h.serveButton(ctx, events) })
+	for _, l := range w.Buttons {
+		if h.has(l) {
+			h.openButton(ctx, d, &button{l, gestures, presses, h.heard, h.lostPress})
+		}
 	}
-	if h.has(LEDPart, w.LED) {
-		leds := d.lights([]gpio.Line{w.LED.Line}, func(_ gpio.Line, err error) {
-			h.tell(Problem{LEDPart, err, LineRemedy(err, LEDPart)})
-		})
-		h.lamp.show = func(p gpio.Pattern) { leds.Show(0, p) }
-		h.wg.Go(func() { leds.Run(ctx) })
+	h.openLEDs(ctx, d)
+	for _, l := range w.Outputs {
+		h.outputs = append(h.outputs, h.openOutput(ctx, d, l))
 	}
 	return h
 }
 
 // has reports whether there is a line to open.
-func (h *hardware) has(part Part, l Line) bool {
+func (h *hardware) has(l Line) bool {
 	if l.Err != nil && !errors.Is(l.Err, ErrLeftOut) {
-		h.tell(Problem{part, l.Err, LineRemedy(l.Err, part)})
+		h.tell(Problem{l.Part, l.Err, LineRemedy(l.Err, l.Part)})
 	}
 	return l.Err == nil
 }
@@ -158,39 +150,26 @@ func (h *hardware) tell(p Problem) {
 	}
 }
 
-// serveButton makes presses of what happens at the button's line.
-func (h *hardware) serveButton(ctx context.Context, events <-chan gpio.Event) {
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	var out chan<- struct{} // presses, while there is one to be taken
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e := <-events:
-			if h.heard(e) {
-				out = h.presses
-				timer.Reset(pressMeant)
-			}
-		case out <- struct{}{}:
-			out = nil
-		case <-timer.C:
-			if out != nil {
-				h.log.Warn("a press was lost: the box was not ready for it")
-			}
-			out = nil
+func (h *hardware) tellLine(l Line, err error) { h.tell(Problem{l.Part, err, LineRemedy(err, l.Part)}) }
+
+func (h *hardware) openButton(ctx context.Context, d drivers, b *button) {
+	events := make(chan gpio.Event)
+	h.wg.Go(func() {
+		err := d.watch(ctx, b.Line.Line, b.Timing, events)
+		if ctx.Err() == nil {
+			h.tellLine(b.Line, err)
 		}
-	}
+	})
+	h.wg.Go(func() { b.serve(ctx, events) })
 }
 
-// heard deals with an event of the button, and reports whether it is a press.
-func (h *hardware) heard(e gpio.Event) bool {
+// heard deals with an event of a button that tells how its line is.
+func (h *hardware) heard(l Line, e gpio.Event) {
 	var err error
 	switch e.Kind {
-	case gpio.Press:
 	case gpio.Found:
-		h.log.Info("button is ready", "line", h.wiring.Button.Line)
-	case gpio.Up, gpio.Freed:
+		h.log.Info("button is ready", "part", l.Part, "line", l.Line)
+	case gpio.Press, gpio.Up, gpio.Freed:
 	case gpio.Stuck:
 		err = errStuck
 	case gpio.Noisy:
@@ -198,13 +177,54 @@ func (h *hardware) heard(e gpio.Event) bool {
 	case gpio.Lost:
 		err = e.Err
 	case gpio.TooFast:
-		h.log.Warn("presses in too quick succession are left out")
-		return false
+		h.log.Warn("presses in too quick succession are left out", "part", l.Part)
+		return
 	default:
-		return false
+		return
 	}
-	h.tell(Problem{ButtonPart, err, LineRemedy(err, ButtonPart)})
-	return e.Kind == gpio.Press
+	h.tellLine(l, err)
+}
+
+func (h *hardware) lostPress(l Line) {
+	h.log.Warn("a press was lost: the box was not ready for it", "part", l.Part)
+}
+
+// openLEDs makes a lamp for each LED, also for those without a line.
+func (h *hardware) openLEDs(ctx context.Context, d drivers) {
+	var there []Line
+	var lines []gpio.Line
+	var leds lights // set before a lamp is shown to anybody
+	for _, l := range h.wiring.LEDs {
+		lamp := new(Lamp)
+		h.lamps = append(h.lamps, lamp)
+		if h.has(l) {
+			i := len(lines)
+			there, lines = append(there, l), append(lines, l.Line)
+			lamp.show = func(p gpio.Pattern) { leds.Show(i, p) }
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	leds = d.lights(lines, func(line gpio.Line, err error) {
+		if i := slices.Index(lines, line); i >= 0 {
+			h.tellLine(there[i], err)
+		}
+	})
+	h.wg.Go(func() { leds.Run(ctx) })
+}
+
+func (h *hardware) openOutput(ctx context.Context, d drivers, l Line) *Output {
+	if !h.has(l) {
+		return missingOutput(fmt.Errorf("board: %s: %w", l.Part, l.Err))
+	}
+	o := &Output{
+		open:   func() (switched, error) { return d.output(l.Line) },
+		report: func(err error) { h.tellLine(l, err) },
+	}
+	o.look() // so that it can be used from now on
+	h.wg.Go(func() { o.run(ctx) })
+	return o
 }
 
 func (h *hardware) lookAgain(ctx context.Context) {
@@ -258,6 +278,9 @@ func (h *hardware) close() error {
 		h.cancel()
 		h.wg.Wait()
 		h.err = errors.Join(h.microphone.Close(), h.speaker.Close())
+		for _, o := range h.outputs {
+			h.err = errors.Join(h.err, o.close())
+		}
 	})
 	return h.err
 }

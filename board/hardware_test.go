@@ -22,8 +22,10 @@ import (
 // A fakeBoard is hardware in memory: what the drivers would tell is set by the
 // test.
 type fakeBoard struct {
-	events chan gpio.Event // of the button
-	report func(gpio.Line, error)
+	events   chan gpio.Event // of the button
+	report   func(gpio.Line, error)
+	gestures chan Gesture
+	line     fakeLine // of the output
 
 	mu      sync.Mutex // guards the rest
 	shown   []gpio.Pattern
@@ -56,6 +58,7 @@ func (f *fakeBoard) drivers() drivers {
 			f.report = report
 			return f
 		},
+		output:     f.line.get,
 		microphone: func(string) input { return &f.cards[records] },
 		speaker:    func(string) output { return &f.cards[plays] },
 		volume: func(device string, d direction, percent int) error {
@@ -100,14 +103,18 @@ func (c *fakeCard) Close() error         { c.mu.Lock(); defer c.mu.Unlock(); c.c
 func (c *fakeCard) Read(s []int16) error { s[0]++; return nil }
 func (c *fakeCard) Write([]int16) error  { return nil }
 
-var wired = Wiring{Button: Line{Line: gpio.Line{Name: "GPIO17"}}, LED: Line{Line: gpio.Line{Name: "GPIO25"}}}
+var wired = Wiring{
+	Buttons: []Line{{Part: ButtonPart, Line: gpio.Line{Name: "GPIO17"}}},
+	LEDs:    []Line{{Part: LEDPart, Line: gpio.Line{Name: "GPIO25"}}},
+}
 
 // start opens a fake board inside a synctest bubble.
 func (f *fakeBoard) start(t *testing.T, w Wiring, log *slog.Logger) (*hardware, <-chan struct{}) {
 	t.Helper()
 	f.events = make(chan gpio.Event)
 	presses := make(chan struct{})
-	h := openHardware(w, f.drivers(), presses, log)
+	f.gestures = make(chan Gesture)
+	h := openHardware(w, f.drivers(), presses, f.gestures, log)
 	t.Cleanup(func() { h.close() })
 	synctest.Wait() // for the first look at the sound devices
 	return h, presses
@@ -207,7 +214,7 @@ func TestNothingThere(t *testing.T) {
 		var log bytes.Buffer // written by goroutines of the board, read when they wait
 		h, _ := f.start(t, wired, slog.New(slog.NewTextHandler(&log, nil)))
 		f.events <- gpio.Event{Kind: gpio.Lost, Err: &gpio.LineError{Op: "open", Err: gpio.ErrNoChip}}
-		f.report(gpio.Line{}, &gpio.LineError{Op: "open", Err: gpio.ErrNoLine})
+		f.report(wired.LEDs[0].Line, &gpio.LineError{Op: "open", Err: gpio.ErrNoLine})
 		synctest.Wait()
 		var parts []Part
 		for _, p := range h.problems() {
@@ -227,7 +234,7 @@ func TestNothingThere(t *testing.T) {
 		}
 
 		f.events <- gpio.Event{Kind: gpio.Found}
-		f.report(gpio.Line{}, nil)
+		f.report(wired.LEDs[0].Line, nil)
 		for i := range f.cards {
 			f.cards[i].be("Device", nil, 0)
 		}
@@ -289,8 +296,8 @@ func TestLampAndClose(t *testing.T) {
 		var f fakeBoard
 		h, _ := f.start(t, wired, nil)
 		for _, name := range []string{"fast blink", "6 blinks", "on", "no such pattern", "off"} {
-			h.lamp.Set(name)
-			if got := h.lamp.Shows(); got != name {
+			h.lamps[0].Set(name)
+			if got := h.lamps[0].Shows(); got != name {
 				t.Errorf("the lamp shows %q, want %q", got, name)
 			}
 		}
@@ -311,11 +318,11 @@ func TestLampAndClose(t *testing.T) {
 func TestLinesLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f fakeBoard
-		h, _ := f.start(t, Wiring{Button: Line{Err: ErrLeftOut}, LED: Line{Err: ErrUnset}}, nil)
+		h, _ := f.start(t, Wiring{Buttons: []Line{{Part: ButtonPart, Err: ErrLeftOut}}, LEDs: []Line{{Part: LEDPart, Err: ErrUnset}}}, nil)
 		if got := text(h.problems()); len(got) != 1 || got[0] != `led: no line is set: name one as board.led_line, or say "none" there` {
 			t.Errorf("problems %q", got)
 		}
-		h.lamp.Set("on") // no LED, and no harm
+		h.lamps[0].Set("on") // no LED, and no harm
 		if f.report != nil {
 			t.Error("an LED was opened")
 		}
@@ -326,7 +333,7 @@ func TestWrongTiming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f fakeBoard
 		w := wired
-		w.Settle = 2 * time.Minute
+		w.Buttons = []Line{{Part: ButtonPart, Line: gpio.Line{Name: "GPIO17"}, Timing: gpio.Timing{Settle: 2 * time.Minute}}}
 		h, _ := f.start(t, w, nil)
 		synctest.Wait()
 		if got := text(h.problems()); len(got) != 1 || !strings.Contains(got[0], "cannot be told from a stuck button") {

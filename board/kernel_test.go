@@ -301,7 +301,7 @@ func TestKernelVolume(t *testing.T) {
 func TestKernelAuto(t *testing.T) {
 	needBoard(t)
 	w, err := Wire(Auto, Options{})
-	if err != nil || w.Board != Generic || !errors.Is(w.Button.Err, ErrUnset) {
+	if err != nil || w.Board != Generic || !errors.Is(w.Buttons[0].Err, ErrUnset) {
 		t.Errorf("Wire(auto) = %+v, %v", w, err)
 	}
 	if w.Microphone.Device == "" || w.Speaker.Device == "" {

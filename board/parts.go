@@ -65,15 +65,25 @@ var patterns = func() map[string]gpio.Pattern {
 // A Part is what a Problem is about.
 type Part string
 
-// The parts of a board.
+// The parts of a board. Buttons, LEDs and outputs that have a name have it
+// behind: "button gate".
 const (
 	ButtonPart           Part = "button"
 	LEDPart              Part = "led"
+	OutputPart           Part = "output"
 	MicrophonePart       Part = "microphone"
 	SpeakerPart          Part = "speaker"
 	MicrophoneVolumePart Part = "microphone volume"
 	SpeakerVolumePart    Part = "speaker volume"
 )
+
+// partOf is a part that has a name.
+func partOf(kind Part, name string) Part {
+	if name == "" {
+		return kind
+	}
+	return kind + " " + Part(name)
+}
 
 // A Problem is a part that does not work, and what can be done about it.
 type Problem struct {

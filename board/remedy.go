@@ -57,6 +57,9 @@ func LineRemedy(err error, part Part) string {
 		return ""
 	}
 	key := map[Part]string{ButtonPart: "board.button_line", LEDPart: "board.led_line"}[part]
+	if key == "" {
+		key = "the line of " + string(part)
+	}
 	var e *gpio.LineError
 	errors.As(err, &e)
 	switch {

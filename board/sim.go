@@ -207,6 +207,8 @@ func (s *fileSpeaker) Xruns() int { return int(s.xruns.Load()) }
 type simulation struct {
 	microphone *fileMicrophone
 	speaker    *fileSpeaker
+	lamps      []*Lamp
+	outputs    []*Output
 }
 
 func openSimulation(o Options) (*simulation, error) {
@@ -221,5 +223,19 @@ func openSimulation(o Options) (*simulation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &simulation{mic, speaker}, nil
+	s := &simulation{microphone: mic, speaker: speaker}
+	for range someLEDs(o) {
+		s.lamps = append(s.lamps, new(Lamp))
+	}
+	for range o.Outputs {
+		s.outputs = append(s.outputs, simulatedOutput())
+	}
+	return s, nil
+}
+
+func (s *simulation) close() error {
+	for _, o := range s.outputs {
+		o.close()
+	}
+	return s.speaker.Close()
 }

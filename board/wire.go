@@ -1,10 +1,10 @@
 package board
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
-	"time"
 
 	"hushbell/alsa"
 	"hushbell/gpio"
@@ -14,15 +14,18 @@ import (
 // has other than that. It is plain data; nothing was looked at to make it.
 type Wiring struct {
 	Board, Title        string // the name of the profile, and what it says to people
-	Button, LED         Line
-	Settle              time.Duration // of the button; 0: package gpio's
+	Buttons, LEDs       []Line // one of each at least, which may have an Err
+	Outputs             []Line
 	Microphone, Speaker Sound
 }
 
 // A Line is a line of the board, or none.
 type Line struct {
+	Label string // the owner's name for what is at the line; "" if it has none
+	Part  Part   // the same for messages: "button", "button gate"
 	gpio.Line
-	Err error // why there is none: ErrUnset or ErrLeftOut
+	Timing gpio.Timing // of a button
+	Err    error       // why there is none: ErrUnset or ErrLeftOut
 }
 
 // A Sound is one direction of sound.
@@ -31,7 +34,7 @@ type Sound struct {
 	Volume int    // percent; 0: as the card is set
 }
 
-// Why a board has no button or no LED.
+// Why a board has no line for a part.
 var (
 	ErrUnset   = errors.New("no line is set")
 	ErrLeftOut = errors.New("the configuration says that there is none")
@@ -40,6 +43,24 @@ var (
 // wire is the model with what is stacked on it, and what the owner has other than
 // that. sound are the devices that are there.
 func wire(m Model, o Options, sound []alsa.Device) Wiring {
+	w := Wiring{
+		Board: m.Name, Title: m.Title,
+		Microphone: Sound{o.Microphone, o.MicrophoneVolume},
+		Speaker:    Sound{o.Speaker, o.SpeakerVolume},
+	}
+	if w.Microphone.Device == "" {
+		w.Microphone.Device = choose(sound, records)
+	}
+	if w.Speaker.Device == "" {
+		w.Speaker.Device = choose(sound, plays)
+	}
+	w.wireLines(m, o, sound)
+	return w
+}
+
+// wireLines gives the lines of the model to the first button and the first LED.
+// All others have the line that the owner names.
+func (w *Wiring) wireLines(m Model, o Options, sound []alsa.Device) {
 	button, led := m.ButtonLine(), m.LEDLine()
 	if hat, ok := hatOf(sound); ok && m.Chip != "" {
 		if hat.Button != 0 {
@@ -49,26 +70,57 @@ func wire(m Model, o Options, sound []alsa.Device) Wiring {
 			led.Offset = hat.LED
 		}
 	}
-	if m.Chip == "" { // the owner's lines are wired as most are
-		button.ActiveLow, button.Bias = true, gpio.PullUp
-	}
-	w := Wiring{
-		Board: m.Name, Title: m.Title, Settle: o.Settle,
-		Microphone: Sound{o.Microphone, o.MicrophoneVolume},
-		Speaker:    Sound{o.Speaker, o.SpeakerVolume},
-		Button:     override(button, m.Chip != "", o.Chip, o.ButtonLine, o.ActiveLow),
-		LED:        override(led, m.Chip != "", o.Chip, o.LEDLine, o.LEDLow),
-	}
+	button.ActiveLow, button.Bias = true, gpio.PullUp // as most are wired
 	if o.Bias != nil {
-		w.Button.Bias = *o.Bias
+		button.Bias = *o.Bias
 	}
-	if w.Microphone.Device == "" {
-		w.Microphone.Device = choose(sound, records)
+	first := m.Chip != "" // of the model's lines there is one
+	for i, b := range someButtons(o) {
+		l := b.LineOptions.override(button, first && i == 0, o.Chip, o.ActiveLow)
+		l.Part, l.Timing = partOf(ButtonPart, b.Name), b.Timing
+		if b.Bias != nil {
+			l.Bias = *b.Bias
+		}
+		if l.Timing.Settle == 0 {
+			l.Timing.Settle = o.Settle
+		}
+		w.Buttons = append(w.Buttons, l)
 	}
-	if w.Speaker.Device == "" {
-		w.Speaker.Device = choose(sound, plays)
+	for i, b := range someLEDs(o) {
+		l := b.override(led, first && i == 0, o.Chip, o.LEDLow)
+		l.Part = partOf(LEDPart, b.Name)
+		w.LEDs = append(w.LEDs, l)
 	}
-	return w
+	for _, b := range o.Outputs {
+		l := b.override(gpio.Line{Chip: m.Chip}, false, o.Chip, nil)
+		l.Part = partOf(OutputPart, b.Name)
+		w.Outputs = append(w.Outputs, l)
+	}
+}
+
+// someButtons are the buttons, one at least. The first may have its line from
+// Options.ButtonLine.
+func someButtons(o Options) []ButtonOptions {
+	all := slices.Clone(o.Buttons)
+	if len(all) == 0 {
+		all = make([]ButtonOptions, 1)
+	}
+	if all[0].Line == "" {
+		all[0].Line = o.ButtonLine
+	}
+	return all
+}
+
+// someLEDs is for LEDs what someButtons is for buttons.
+func someLEDs(o Options) []LineOptions {
+	all := slices.Clone(o.LEDs)
+	if len(all) == 0 {
+		all = make([]LineOptions, 1)
+	}
+	if all[0].Line == "" {
+		all[0].Line = o.LEDLine
+	}
+	return all
 }
 
 // hatOf returns the known sound card that has a button or an LED of its own.
@@ -121,25 +173,29 @@ func choose(sound []alsa.Device, d direction) string {
 	return best
 }
 
-// override is a model's line, if it has one, with what the owner says of it: a
-// name or an offset, on the model's chip or another.
-func override(l gpio.Line, has bool, chip, name string, low *bool) Line {
-	if name == NoLine {
-		return Line{Err: ErrLeftOut}
+// override is a model's line, if it is to be had, with what the owner says of it:
+// a name or an offset, on the model's chip or another. chip and low are for what
+// o leaves out.
+func (o LineOptions) override(l gpio.Line, has bool, chip string, low *bool) Line {
+	none := Line{Label: o.Name}
+	if o.Line == NoLine {
+		none.Err = ErrLeftOut
+		return none
 	}
-	if name == "" && !has {
-		return Line{Err: ErrUnset}
+	if o.Line == "" && !has {
+		none.Err = ErrUnset
+		return none
 	}
-	if chip != "" {
+	if chip = cmp.Or(o.Chip, chip); chip != "" {
 		l.Chip = chip
 	}
-	if low != nil {
+	if low = cmp.Or(o.ActiveLow, low); low != nil {
 		l.ActiveLow = *low
 	}
-	if offset, err := strconv.Atoi(name); err == nil {
+	if offset, err := strconv.Atoi(o.Line); err == nil {
 		l.Name, l.Offset = "", offset
-	} else if name != "" {
-		l.Name = name
+	} else if o.Line != "" {
+		l.Name = o.Line
 	}
-	return Line{Line: l}
+	return Line{Label: o.Name, Line: l}
 }

@@ -2,6 +2,7 @@ package board
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,8 +49,52 @@ func TestWire(t *testing.T) {
 	} {
 		tt.o.Settle = 7 * time.Millisecond
 		w := wire(model(t, tt.model), tt.o, tt.sound)
-		if w.Button != tt.button || w.LED != tt.led || w.Board != tt.model || w.Settle != tt.o.Settle {
+		tt.button.Part, tt.led.Part = ButtonPart, LEDPart
+		tt.button.Timing.Settle = tt.o.Settle
+		if len(w.Buttons) != 1 || len(w.LEDs) != 1 || w.Buttons[0] != tt.button || w.LEDs[0] != tt.led || w.Board != tt.model {
 			t.Errorf("%s: %+v\nwant button %+v, LED %+v", tt.name, w, tt.button, tt.led)
+		}
+	}
+}
+
+// Of several buttons and LEDs the first has the model's line; the others, and
+// outputs, have what the owner says.
+func TestWireSeveral(t *testing.T) {
+	yes, no, down := true, false, gpio.PullDown
+	long := gpio.Timing{Long: time.Second}
+	quick := gpio.Timing{Settle: time.Millisecond}
+	const pi = "pinctrl-bcm2711"
+	w := wire(model(t, "pi-4"), Options{
+		Settle: 7 * time.Millisecond,
+		LEDLow: &yes,
+		Buttons: []ButtonOptions{
+			{LineOptions: LineOptions{Name: "gate"}, Timing: long},
+			{LineOptions: LineOptions{Name: "attic", Line: "GPIO5", Chip: "expander", ActiveLow: &no}, Bias: &down, Timing: quick},
+			{LineOptions: LineOptions{Name: "lost"}},
+			{LineOptions: LineOptions{Name: "none", Line: NoLine}},
+		},
+		LEDs:    []LineOptions{{}, {Name: "red", Line: "6", ActiveLow: &no}, {Name: "lost"}},
+		Outputs: []LineOptions{{Name: "door", Line: "13", ActiveLow: &yes}, {Name: "bell", Line: "19"}, {Name: "lost"}},
+	}, nil)
+	settle := gpio.Timing{Settle: 7 * time.Millisecond}
+	long.Settle = settle.Settle
+	for _, tt := range []struct{ got, want []Line }{
+		{w.Buttons, []Line{
+			{Label: "gate", Part: "button gate", Line: gpio.Line{Chip: pi, Offset: 17, ActiveLow: true, Bias: gpio.PullUp}, Timing: long},
+			{Label: "attic", Part: "button attic", Line: gpio.Line{Chip: "expander", Name: "GPIO5", Offset: 17, Bias: gpio.PullDown}, Timing: quick},
+			{Label: "lost", Part: "button lost", Timing: settle, Err: ErrUnset},
+			{Label: "none", Part: "button none", Timing: settle, Err: ErrLeftOut}}},
+		{w.LEDs, []Line{
+			{Part: LEDPart, Line: gpio.Line{Chip: pi, Offset: 22, ActiveLow: true}},
+			{Label: "red", Part: "led red", Line: gpio.Line{Chip: pi, Offset: 6}},
+			{Label: "lost", Part: "led lost", Err: ErrUnset}}},
+		{w.Outputs, []Line{
+			{Label: "door", Part: "output door", Line: gpio.Line{Chip: pi, Offset: 13, ActiveLow: true}},
+			{Label: "bell", Part: "output bell", Line: gpio.Line{Chip: pi, Offset: 19}},
+			{Label: "lost", Part: "output lost", Err: ErrUnset}}},
+	} {
+		if !slices.Equal(tt.got, tt.want) {
+			t.Errorf("%+v\nwant %+v", tt.got, tt.want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -58,17 +59,14 @@ func (p *places) showBoard(out io.Writer) error {
 		how = "found by itself"
 	}
 	fmt.Fprintf(w, "board\t%s\t%s, %s\n", wiring.Board, wiring.Title, how)
-	for _, l := range []struct {
-		part board.Part
-		line board.Line
-	}{{board.ButtonPart, wiring.Button}, {board.LEDPart, wiring.LED}} {
+	for _, l := range slices.Concat(wiring.Buttons, wiring.LEDs, wiring.Outputs) {
 		switch {
-		case l.line.Err != nil:
-			fmt.Fprintf(w, "%s\tnone\t%v\n", l.part, remedied(l.line.Err, board.LineRemedy(l.line.Err, l.part)))
-		case l.line.ActiveLow:
-			fmt.Fprintf(w, "%s\t%v\tactive low\n", l.part, l.line)
+		case l.Err != nil:
+			fmt.Fprintf(w, "%s\tnone\t%v\n", l.Part, remedied(l.Err, board.LineRemedy(l.Err, l.Part)))
+		case l.ActiveLow:
+			fmt.Fprintf(w, "%s\t%v\tactive low\n", l.Part, l.Line)
 		default:
-			fmt.Fprintf(w, "%s\t%v\tactive high\n", l.part, l.line)
+			fmt.Fprintf(w, "%s\t%v\tactive high\n", l.Part, l.Line)
 		}
 	}
 	for _, s := range []struct {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -196,73 +198,143 @@ func withRemedy(err error, remedy string) error {
 	return fmt.Errorf("%w: %s", err, remedy)
 }
 
+// there are the lines of a part that there is one of; the error says why there
+// is none.
+func there(all []board.Line) ([]board.Line, error) {
+	var lines []board.Line
+	for _, l := range all {
+		if l.Err == nil {
+			lines = append(lines, l)
+		}
+	}
+	if len(lines) == 0 {
+		return nil, lineError(all[0], all[0].Err)
+	}
+	return lines, nil
+}
+
+// lineError is what is wrong with a line, and what can be done about it.
+func lineError(l board.Line, err error) error { return withRemedy(err, board.LineRemedy(err, l.Part)) }
+
+// listed names the lines of a part: "GPIO17", or "button gate on GPIO5, ...".
+func listed(lines []board.Line) string {
+	if len(lines) == 1 {
+		return lines[0].String()
+	}
+	var names []string
+	for _, l := range lines {
+		names = append(names, fmt.Sprintf("%v (%s)", l, l.Part))
+	}
+	return strings.Join(names, ", ")
+}
+
+// A sign is an event of one of the buttons.
+type sign struct {
+	from int
+	gpio.Event
+}
+
 func (t *partTest) button(ctx context.Context) error {
-	l := t.wiring.Button
-	if l.Err != nil {
-		return withRemedy(l.Err, board.LineRemedy(l.Err, board.ButtonPart))
+	lines, err := there(t.wiring.Buttons)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.limit)
 	defer cancel()
-	events := make(chan gpio.Event)
-	var watched error
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	signs := make(chan sign)
+	watched := make([]error, len(lines))
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
 	defer cancel()
-	wg.Go(func() {
-		defer close(events)
-		watched = t.watch(ctx, l.Line, gpio.Timing{Settle: t.wiring.Settle}, events)
-	})
-	began, presses := time.Now(), 0
-	var down time.Time
-	for e := range events {
+	for i, l := range lines {
+		watchers.Go(func() { watched[i] = t.watchOne(ctx, i, l, signs) })
+	}
+	go func() { watchers.Wait(); close(signs) }()
+	began, presses, down, found := time.Now(), make([]int, len(lines)), make([]time.Time, len(lines)), 0
+	for e := range signs {
+		l := lines[e.from]
 		at := fmt.Sprintf("%7.2f s  ", e.At.Sub(began).Seconds())
+		if len(lines) > 1 {
+			at += string(l.Part) + ": "
+		}
 		switch e.Kind {
 		case gpio.Found:
-			t.say("Press the button on %v. The test ends in %v, or with Ctrl-C.", l, t.limit)
+			if found++; found == len(lines) {
+				t.say("Press the button on %v. The test ends in %v, or with Ctrl-C.", listed(lines), t.limit)
+			}
 		case gpio.Lost:
-			return withRemedy(e.Err, board.LineRemedy(e.Err, board.ButtonPart))
+			return lineError(l, e.Err)
 		case gpio.Down:
-			down = e.At
+			down[e.from] = e.At
 			t.say("%sdown", at)
 		case gpio.Up:
-			t.say("%sup, after %d ms", at, e.At.Sub(down).Milliseconds())
-		case gpio.Press:
-			presses++
-			t.say("%spress %d", at, presses)
+			t.say("%sup, after %d ms", at, e.At.Sub(down[e.from]).Milliseconds())
+		case gpio.Press, gpio.LongPress, gpio.DoublePress, gpio.TalkStart:
+			presses[e.from]++
+			t.say("%s%v %d", at, e.Kind, presses[e.from])
 		default:
 			t.say("%s%v", at, e.Kind)
 		}
 	}
-	if !over(watched) {
-		return watched
+	for _, err := range watched {
+		if !over(err) {
+			return err
+		}
 	}
-	if presses == 0 {
-		return fmt.Errorf("no press on %v: look at the wires, and whether the line is the right one", l)
+	total := 0
+	for i, n := range presses {
+		if n == 0 {
+			return fmt.Errorf("no press on %v: look at the wires, and whether the line is the right one", lines[i])
+		}
+		total += n
 	}
-	t.say("The button works: %d presses.", presses)
+	t.say("The button works: %d presses.", total)
 	return nil
 }
 
+// watchOne passes on what happens at one of the buttons.
+func (t *partTest) watchOne(ctx context.Context, i int, l board.Line, signs chan<- sign) error {
+	events := make(chan gpio.Event)
+	var passing sync.WaitGroup
+	passing.Go(func() {
+		for e := range events {
+			select {
+			case signs <- sign{i, e}:
+			case <-ctx.Done():
+			}
+		}
+	})
+	defer passing.Wait()
+	defer close(events)
+	return t.watch(ctx, l.Line, l.Timing, events)
+}
+
 func (t *partTest) led(ctx context.Context) error {
-	l := t.wiring.LED
-	if l.Err != nil {
-		return withRemedy(l.Err, board.LineRemedy(l.Err, board.LEDPart))
+	there, err := there(t.wiring.LEDs)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var lines []gpio.Line
+	for _, l := range there {
+		lines = append(lines, l.Line)
+	}
 	var trouble error // owned by Run
-	leds := t.leds([]gpio.Line{l.Line}, func(_ gpio.Line, err error) {
+	leds := t.leds(lines, func(l gpio.Line, err error) {
 		if err != nil {
-			trouble = withRemedy(err, board.LineRemedy(err, board.LEDPart))
+			trouble = lineError(there[max(0, slices.Index(lines, l))], err)
 			cancel()
 		}
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() { leds.Run(ctx) })
-	t.say("The LED on %v shows, until the end or Ctrl-C:", l)
+	t.say("The LED on %v shows, until the end or Ctrl-C:", listed(there))
 	patterns := []gpio.Pattern{gpio.On, gpio.SlowBlink, gpio.FastBlink, gpio.Heartbeat, gpio.Code(3)}
 	for _, p := range patterns {
-		leds.Show(0, p)
+		for i := range lines {
+			leds.Show(i, p)
+		}
 		t.say("  %v", p)
 		select {
 		case <-time.After(t.limit / time.Duration(len(patterns))):

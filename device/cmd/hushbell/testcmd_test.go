@@ -31,7 +31,8 @@ func tried(t *testing.T, w wall, limit time.Duration, test func(*partTest, conte
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
 		p := &partTest{wall: w, limit: limit, out: &b, wiring: board.Wiring{
-			Button: board.Line{Line: gpio.Line{Name: "GPIO17"}}, LED: board.Line{Line: gpio.Line{Name: "GPIO22"}}}}
+			Buttons: []board.Line{{Part: board.ButtonPart, Line: gpio.Line{Name: "GPIO17"}}},
+			LEDs:    []board.Line{{Part: board.LEDPart, Line: gpio.Line{Name: "GPIO22"}}}}}
 		err = test(p, t.Context())
 		out = b.String()
 	})
@@ -326,10 +327,10 @@ func TestBoardOptions(t *testing.T) {
 	bias := gpio.PullDown
 	want := board.Options{Microphone: "M", Speaker: "S", MicrophoneVolume: 1, SpeakerVolume: 2, Chip: "C", ButtonLine: "B", LEDLine: "L",
 		ActiveLow: &yes, LEDLow: &yes, Settle: 3, Bias: o.Bias}
-	if o != want || o.Bias == nil || *o.Bias != bias {
+	if !reflect.DeepEqual(o, want) || o.Bias == nil || *o.Bias != bias {
 		t.Errorf("boardOptions = %+v, want %+v", o, want)
 	}
-	if o := boardOptions(&config.Board{}); o != (board.Options{}) {
+	if o := boardOptions(&config.Board{}); !reflect.DeepEqual(o, board.Options{}) {
 		t.Errorf("nothing has become %+v", o)
 	}
 }
