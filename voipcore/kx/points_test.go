@@ -68,15 +68,17 @@ func TestCalleeMaySpeakFirst(t *testing.T) {
 	if err := in.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
-	in.Write([]byte("hush"))
 	callee := streamOf(t, x, in)
-	before := 0
-	eventually(t, "the exchange point has read what the callee said", func() bool {
+	read := func() (cell int, all bool) {
 		callee.l.mu.Lock()
 		defer callee.l.mu.Unlock()
-		was := before
-		before = callee.owed
-		return callee.inLen == 0 && was == before
+		return callee.inHead, callee.inLen == 0
+	}
+	before, _ := read()
+	in.Write([]byte("hush"))
+	eventually(t, "the exchange point has read what the callee said", func() bool {
+		now, all := read()
+		return all && now != before
 	})
 	s.l.mu.Lock()
 	s.credit, s.outLen = credit, 0

@@ -34,10 +34,14 @@ type swarm struct {
 func startSwarm(t testing.TB, netns, ip string, n int) *swarm {
 	t.Helper()
 	s := &swarm{}
+	var ports []int
+	if netns == "" {
+		ports = freePorts(t, ip, n)
+	}
 	for i := range n {
 		port := 4700 + i
 		if netns == "" {
-			port = freePort(t, ip)
+			port = ports[i]
 		}
 		s.addrs = append(s.addrs, net.JoinHostPort(ip, fmt.Sprint(port)))
 		s.states = append(s.states, t.TempDir())
@@ -78,20 +82,31 @@ func (p *process) stop() {
 
 func freePort(t testing.TB, ip string) int {
 	t.Helper()
-	for range 20 {
+	return freePorts(t, ip, 1)[0]
+}
+
+// freePorts returns n ports that are free for TCP and for UDP. They are held
+// until all are found: else the system may well give one twice.
+func freePorts(t testing.TB, ip string, n int) (ports []int) {
+	t.Helper()
+	for range 20 * n {
 		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer l.Close()
 		a := l.Addr().(*net.TCPAddr).AddrPort()
-		l.Close()
-		if u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(a)); err == nil {
-			u.Close()
-			return int(a.Port())
+		u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(a))
+		if err != nil {
+			continue
+		}
+		defer u.Close()
+		if ports = append(ports, int(a.Port())); len(ports) == n {
+			return ports
 		}
 	}
-	t.Fatal("no port is free for TCP and UDP")
-	return 0
+	t.Fatal("too few ports are free for TCP and UDP")
+	return nil
 }
 
 // A testBox is a box as a process of its own.
