@@ -199,6 +199,21 @@ func (d *Device) Run(ctx context.Context, calls Calls) error {
 	}
 }
 
+// Ping returns nil when Run has done all that was asked of it before. While Run
+// hangs, or has not begun, it waits until ctx is done and says so.
+func (d *Device) Ping(ctx context.Context) error {
+	turned := make(chan struct{})
+	if !d.queue.put(func() { close(turned) }) {
+		return errors.New("device: it has ended")
+	}
+	select {
+	case <-turned:
+		return nil
+	case <-ctx.Done():
+		return errors.New("device: its loop does not answer")
+	}
+}
+
 // catchUp does what is in the queue.
 func (d *Device) catchUp() {
 	for _, f := range d.queue.take() {

@@ -73,6 +73,20 @@ func (b *switchboard) do(f func()) error {
 	}
 }
 
+// ping returns nil when run has done something that was posted now.
+func (b *switchboard) ping(ctx context.Context) error {
+	turned := make(chan struct{})
+	select {
+	case b.todo <- func() { close(turned) }:
+		<-turned // run is at it: nothing can be in between
+		return nil
+	case <-b.core.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return errors.New("voipcore: the switchboard does not answer")
+	}
+}
+
 // hangUpAll ends all calls politely, as far as that goes in the time that a
 // goodbye may take.
 func (b *switchboard) hangUpAll() {

@@ -351,6 +351,16 @@ func (c *Core) discover(ctx context.Context) error {
 	return c.node.Discover(ctx, c.relays, c.cfg.Bootstrap, (*lookupService)(node).Trace)
 }
 
+// Ping returns nil when the loops that calls depend on turn: that of the calls
+// themselves, and that which reads the network. While one of them hangs it
+// waits until ctx is done, and says which. A network that is down is no error.
+func (c *Core) Ping(ctx context.Context) error {
+	if err := c.board.ping(ctx); err != nil {
+		return err
+	}
+	return c.node.Ping(ctx)
+}
+
 // Close hangs up, ends everything and waits. A second Close returns the same.
 func (c *Core) Close() error {
 	c.closeOnce.Do(func() {

@@ -118,6 +118,7 @@ type Node struct {
 	tries   budget // EXTENDs that need a new link
 	lookups budget // requests to the DHT
 	Traffic Traffic
+	turns   atomic.Uint64 // of readPackets: odd while it is at a packet
 
 	ctx    context.Context // done when the node closes
 	cancel context.CancelFunc

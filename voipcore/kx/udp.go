@@ -194,8 +194,10 @@ func (l *link) takeVoice(c *wire.VoiceCell) {
 func (n *Node) readPackets() {
 	// One byte more than any packet that we take, so that a longer one shows.
 	var b [maxKRPC + 1]byte
-	for {
+	for turns := uint64(0); ; turns += 2 {
+		n.turns.Store(turns) // even: it waits for a packet
 		size, from, err := n.cfg.Packets.ReadFromUDPAddrPort(b[:])
+		n.turns.Store(turns + 1)
 		if errors.Is(err, net.ErrClosed) || n.ctx.Err() != nil {
 			return
 		}
