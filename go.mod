@@ -9,6 +9,7 @@ require (
 	github.com/anacrolix/log v0.15.2
 	github.com/anacrolix/torrent v1.48.1-0.20230103142631-c20f73d53e9f
 	github.com/btcsuite/btcd/btcutil v1.1.6
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/jfreymuth/pulse v0.1.3
 	github.com/pion/opus v0.1.0
 	github.com/spf13/cobra v1.10.2

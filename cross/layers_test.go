@@ -19,6 +19,7 @@ var layers = map[string]string{
 	"alsa/pulse":                "",
 	"alsa/internal/soundserver": "",
 	"gpio":                      "",
+	"systemd":                   "",
 	"board":                     "alsa gpio voipcore/voice voipcore/voice/wav",
 
 	"voipcore/durable":         "",
@@ -45,7 +46,7 @@ var layers = map[string]string{
 	"device/config":       "voipcore/pid voipcore/durable",
 	"device/tone":         "voipcore/voice voipcore/voice/wav",
 	"device/control":      "",
-	"device/cmd/hushbell": "alsa board device device/config device/control gpio voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
+	"device/cmd/hushbell": "alsa board device device/config device/control gpio systemd voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
 }
 
 // topLevel are the names that the tree may have at its top, beside dotfiles.

@@ -85,6 +85,7 @@ func (b *box) tell(n device.News) {
 		}
 	}
 	b.server.Tell(e)
+	b.system.Status(b.summary())
 }
 
 // pressLimit is how long a press may wait for the box to take notice.

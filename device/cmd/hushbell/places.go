@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,6 +214,22 @@ func keyNames(state string) ([]string, error) {
 		names = append(names, strings.TrimSuffix(filepath.Base(f), ".key"))
 	}
 	return names, nil
+}
+
+// firstKeys is loadKeys, and makes the pid of the name if the box has none at
+// all: a box that was just installed can be called.
+func firstKeys(state, name string, log *slog.Logger) ([]*pid.Key, error) {
+	names, err := keyNames(state)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		if _, err := newKey(state, name); err != nil {
+			return nil, err
+		}
+		log.Warn("this box had no pid and made one: hushbell pid show", "name", name)
+	}
+	return loadKeys(state, name)
 }
 
 // loadKeys returns all keys of a box, that of the name first: calls are placed

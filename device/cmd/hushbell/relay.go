@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hushbell/device/config"
+	"hushbell/systemd"
 	"hushbell/voipcore"
 	"hushbell/voipcore/pid"
 )
@@ -135,7 +136,11 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 		return err
 	}
 	log.Info("relay is ready", "version", version)
+	m := systemd.New(log)
+	m.Ready("Passes on calls of others.")
+	m.Watch(ctx, core.Ping)
 	<-ctx.Done()
+	m.Stopping()
 	log.Info("relay stops")
 	return nil
 }

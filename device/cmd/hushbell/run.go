@@ -19,6 +19,7 @@ import (
 	"hushbell/device"
 	"hushbell/device/config"
 	"hushbell/device/control"
+	"hushbell/systemd"
 	"hushbell/voipcore"
 	"hushbell/voipcore/voice"
 	"hushbell/voipcore/voice/celt"
@@ -132,6 +133,7 @@ type box struct {
 	device *device.Device
 	core   *voipcore.Core
 	server *control.Server
+	system *systemd.Manager
 
 	settled sync.Once // memory was given back
 }
@@ -139,7 +141,7 @@ type box struct {
 // runBox opens everything, runs it until ctx is done, and closes it again.
 func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (err error) {
 	limitMemory(boxMemory)
-	b := &box{places: p, log: log}
+	b := &box{places: p, log: log, system: systemd.New(log)}
 	if b.cfg, err = p.readConfig(); err != nil {
 		return err
 	}
@@ -151,7 +153,7 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 		return err
 	}
 	defer l.Close()
-	keys, err := loadKeys(b.dir, b.cfg.PID)
+	keys, err := firstKeys(b.dir, b.cfg.PID, log)
 	if err != nil {
 		return err
 	}
@@ -217,11 +219,14 @@ func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { defer cancel(); served = b.server.Serve(ctx, b) })
 	wg.Go(func() { defer cancel(); ran = b.device.Run(ctx, b.core) })
+	wg.Go(func() { b.system.Watch(ctx, b.alive) })
 	if _, printed = fmt.Fprintf(out, "box ready at %s\n", socket); printed != nil {
 		cancel()
 	}
 	b.log.Info("box is ready", "version", version, "board", b.board.Name)
+	b.system.Ready(b.summary())
 	<-ctx.Done()
+	b.system.Stopping()
 	b.log.Info("box stops")
 	closed := b.core.Close() // hangs up
 	wg.Wait()

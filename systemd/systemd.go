@@ -1,0 +1,115 @@
+// Package systemd tells the service manager how the program is: that it is
+// ready, in words what it does, and that it still turns. Beside it are the units
+// and what else systemd reads of a package.
+//
+// It knows states, not what they are states of. Started by hand, with no
+// service manager, it does nothing.
+package systemd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// A Manager is the service manager that started this process. Its methods are
+// safe for concurrent use.
+type Manager struct {
+	log      *slog.Logger
+	watchdog time.Duration // it wants to be fed once in so long; 0: it does not
+
+	mu     sync.Mutex // guards what follows
+	told   string     // the status of last
+	failed bool       // the manager could not be told something, and that was logged
+}
+
+// New finds the manager by the environment of this process.
+func New(log *slog.Logger) *Manager {
+	m := &Manager{log: log}
+	var err error
+	if m.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
+		log.Warn("the service manager's watchdog is not fed", "err", err)
+	}
+	return m
+}
+
+// Ready tells that the program does what it is for, and its status.
+func (m *Manager) Ready(status string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.told = status
+	m.notifyLocked(daemon.SdNotifyReady + "\nSTATUS=" + oneLine(status))
+}
+
+// Status is what systemctl status shows. Repeating it costs nothing.
+func (m *Manager) Status(text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if text != m.told {
+		m.told = text
+		m.notifyLocked("STATUS=" + oneLine(text))
+	}
+}
+
+// Stopping tells that the program has begun to end.
+func (m *Manager) Stopping() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.notifyLocked(daemon.SdNotifyStopping)
+}
+
+// notifyLocked sends a state. That it cannot is logged once: a manager that
+// hears nothing ends us anyway, and then the log says why.
+func (m *Manager) notifyLocked(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil && !m.failed {
+		m.failed = true
+		m.log.Warn("cannot tell the service manager how we are", "err", err)
+	}
+}
+
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", " ") }
+
+// Watch feeds the manager's watchdog until ctx is done, each time after alive
+// has returned nil: alive must find out that what the program is for still
+// turns, and is given half the time of the watchdog for it. Without a watchdog
+// Watch returns at once.
+func (m *Manager) Watch(ctx context.Context, alive func(context.Context) error) {
+	if m.watchdog == 0 {
+		return
+	}
+	tick := time.NewTicker(m.watchdog / 4)
+	defer tick.Stop()
+	for {
+		if err := m.ask(ctx, alive); err == nil {
+			m.feed()
+		} else if ctx.Err() == nil {
+			m.log.Error("the program hangs: if that does not pass the service manager starts it again", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ask is alive with a limit.
+func (m *Manager) ask(ctx context.Context, alive func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, m.watchdog/2)
+	defer cancel()
+	if err := alive(ctx); err != nil {
+		return fmt.Errorf("systemd: %w", err)
+	}
+	return nil
+}
+
+func (m *Manager) feed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.notifyLocked(daemon.SdNotifyWatchdog)
+}
