@@ -8,10 +8,12 @@ BUILD    := $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PACKAGES := ./...
 FUZZTIME ?= 20s
 
-.PHONY: help build demo test vet unit race arch emulated fuzz bench board-test clean
+.PHONY: help build cross deb demo test vet unit race arch emulated fuzz bench board-test clean
 
 help:
 	@echo 'make build       bin/hushbell for this machine'
+	@echo 'make cross       bin/linux-*/hushbell for all boards, the same bytes from the same commit'
+	@echo 'make deb         bin/*.deb for armhf (also ARMv6), arm64 and amd64'
 	@echo 'make demo        two boxes and eight relays on this machine: a call with real speech'
 	@echo 'make test        all that a change must pass'
 	@echo 'make unit        the tests alone'
@@ -24,6 +26,22 @@ help:
 
 build:
 	$(BUILD) -o bin/hushbell ./device/cmd/hushbell
+
+# One program for each kind of processor: a Zero W has an ARMv6.
+CROSS := armv6 armv7 arm64 amd64
+cross: $(CROSS:%=cross-%)
+cross-armv6: export GOARM = 6
+cross-armv7: export GOARM = 7
+cross-armv6 cross-armv7: export GOARCH = arm
+cross-arm64: export GOARCH = arm64
+cross-amd64: export GOARCH = amd64
+$(CROSS:%=cross-%): cross-%:
+	GOOS=linux $(BUILD) -buildvcs=false -o bin/linux-$*/hushbell ./device/cmd/hushbell
+
+DEBS := armhf arm64 amd64
+deb: build cross $(DEBS:%=deb-%)
+$(DEBS:%=deb-%): deb-%: build cross
+	cross/deb/build $*
 
 demo: build
 	bin/hushbell demo --out out/demo
