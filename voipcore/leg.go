@@ -24,6 +24,8 @@ type leg struct {
 	own      *pid.Key
 	peer     pid.ID
 	outgoing bool
+	party    *party // whose call this is one of; nil for none
+	silent   bool   // it rings unheard: the owner is told only when it is over
 
 	began  time.Time
 	report Report
@@ -36,7 +38,7 @@ type leg struct {
 	closed  bool
 	timer   *time.Timer
 	timers  int // counts up, so that a stopped timer's firing is known
-	talk    *talk
+	talk    *talkEnd
 }
 
 // outLen is how many messages may wait to be sent. A call has one or two under
@@ -63,6 +65,9 @@ func (l *leg) feed(e call.Event) {
 	if l.call.State == call.Over && b.legs[l.id] == l {
 		delete(b.legs, l.id)
 		l.stopTimer()
+		if l.party != nil {
+			l.party.gone(l)
+		}
 		b.checkEmpty()
 	}
 }
@@ -95,7 +100,7 @@ var sends = map[call.Do]wire.Message{
 
 // act carries out one action.
 func (l *leg) act(a call.Action) {
-	b, c := l.board, l.board.core
+	b := l.board
 	if m, ok := sends[a.Do]; ok {
 		m.NoT, m.TTW, m.Params = a.NoT, a.TTW, wireParams(a.Params)
 		l.send(m)
@@ -114,22 +119,12 @@ func (l *leg) act(a call.Action) {
 	case call.Drop:
 		l.drop()
 	case call.AskPolicy:
-		welcome := c.cfg.Welcome(l.peer)
-		if welcome == Decline {
-			b.soon(l.id, call.Refuse)
+		l.judge()
+	case call.AskLine:
+		if l.silent {
+			b.soon(l.id, call.LineFree)
 			return
 		}
-		var yield call.ID
-		b.line.Self = l.own.ID()
-		b.line, verdict, yield = b.line.Initiate(l.id, l.peer)
-		b.soon(l.id, verdict)
-		if yield != 0 {
-			b.soon(yield, call.Yield)
-		}
-		if yield != 0 || welcome == Admit {
-			b.soon(l.id, call.Answer)
-		}
-	case call.AskLine:
 		b.line, verdict = b.line.Ask(l.id, l.peer)
 		b.soon(l.id, verdict)
 	case call.AskQueue:
@@ -148,6 +143,55 @@ func (l *leg) act(a call.Action) {
 	}
 }
 
+// judge answers whether the call of somebody is taken, and how.
+func (l *leg) judge() {
+	b := l.board
+	welcome := b.core.cfg.Welcome(l.peer)
+	b.line.Self = l.own.ID()
+	ours := b.line.Calling(l.peer)
+	if ours != 0 && welcome != Admit {
+		welcome = Ring // whom the owner calls is welcome
+	}
+	l.silent = welcome == Silent && !l.call.Wanted
+	switch {
+	case welcome == Decline:
+		b.soon(l.id, call.Refuse)
+		return
+	case l.silent && b.silent() > maxSilent:
+		b.soon(l.id, call.Malformed) // as a box with too many calls does: it says nothing
+		return
+	case l.silent:
+		b.soon(l.id, call.Allow)
+		return
+	}
+	line, verdict, yield := b.line.Initiate(l.id, l.peer)
+	b.line = line
+	b.soon(l.id, verdict)
+	if yield != 0 {
+		if p := b.legs[yield].party; p != nil {
+			p.take(l)
+		}
+		b.soon(yield, call.Yield)
+	}
+	if yield != 0 || welcome == Admit {
+		b.soon(l.id, call.Answer)
+	}
+}
+
+// maxSilent is how many calls ring unheard at a time, so that strangers leave
+// room for others.
+const maxSilent = maxLegs / 2
+
+// silent counts the calls that ring unheard.
+func (b *switchboard) silent() (n int) {
+	for _, l := range b.legs {
+		if l.silent {
+			n++
+		}
+	}
+	return n
+}
+
 func wireParams(p call.Params) wire.Parameters {
 	return wire.Parameters{Codec: p.Codec, FrameMS: p.FrameMs, Kbits: p.Kbps, Redundancy: p.Redundancy}
 }
@@ -159,6 +203,9 @@ func callParams(p wire.Parameters) call.Params {
 // tell tells the owner what the call says.
 func (l *leg) tell(k EventKind) {
 	b := l.board
+	if l.silent && !k.Final() {
+		return
+	}
 	if k == Answered {
 		b.line = b.line.Talking(l.id)
 		l.report.Setup = time.Since(l.began)
@@ -168,6 +215,10 @@ func (l *leg) tell(k EventKind) {
 	if k == Unreachable || k == Lost {
 		e.Err = reason(l.err)
 		b.core.log.Debug("call failed", "call", l.id, "err", l.err)
+	}
+	if l.party != nil {
+		l.party.heard(l, e)
+		return
 	}
 	b.core.cfg.Notify(e)
 }

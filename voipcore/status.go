@@ -14,7 +14,7 @@ type Status struct {
 	Online bool         // all our pids can be called
 	Relays int          // known
 	Clock  clock.Status // the protocol's time
-	Calls  []CallStatus // by ID; those that say goodbye are among them
+	Calls  []CallStatus // by ID; those that say goodbye are among them, and those of a group beside the group
 }
 
 // A CallStatus is one call as it is now.
@@ -36,6 +36,13 @@ func (c *Core) Status() Status {
 		for _, l := range c.board.legs {
 			calls = append(calls, CallStatus{l.id, l.peer, l.outgoing, l.reportNow()})
 		}
+		for _, p := range c.board.parties {
+			s := CallStatus{ID: p.id, Outgoing: true}
+			if p.winner != nil {
+				s.Peer, s.Report = p.winner.peer, p.winner.reportNow()
+			}
+			calls = append(calls, s)
+		}
 	})
 	if err != nil {
 		return s // closed meanwhile: calls may still be written to
@@ -49,7 +56,7 @@ func (c *Core) Status() Status {
 // is to tell of the call has been told.
 func (c *Core) Alive(id call.ID) bool {
 	alive := make(chan bool, 1) // so that the switchboard does not wait for us
-	if c.board.do(func() { alive <- c.board.legs[id] != nil }) != nil {
+	if c.board.do(func() { alive <- c.board.legs[id] != nil || c.board.parties[id] != nil }) != nil {
 		return false
 	}
 	return <-alive

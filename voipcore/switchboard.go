@@ -3,6 +3,7 @@ package voipcore
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"hushbell/voipcore/call"
@@ -22,15 +23,16 @@ type switchboard struct {
 	todo chan func()
 
 	// Owned by run.
-	line  call.Line
-	legs  map[call.ID]*leg
-	last  call.ID
-	later []func()      // to be done before the next of todo
-	empty chan struct{} // closed when the last leg has gone, if somebody waits
+	line    call.Line
+	legs    map[call.ID]*leg
+	parties map[call.ID]*party // those that the owner has a call of; ids are those of legs, too
+	last    call.ID
+	later   []func()      // to be done before the next of todo
+	empty   chan struct{} // closed when the last leg has gone, if somebody waits
 }
 
 func newSwitchboard(c *Core) *switchboard {
-	return &switchboard{core: c, todo: make(chan func()), legs: map[call.ID]*leg{}}
+	return &switchboard{core: c, todo: make(chan func()), legs: map[call.ID]*leg{}, parties: map[call.ID]*party{}}
 }
 
 // run does what is posted until ctx is done, then ends all calls at once.
@@ -129,6 +131,7 @@ func (c *Core) Call(own *pid.Key, far pid.ID) (call.ID, error) {
 	if closed := c.board.do(func() {
 		b := c.board
 		b.line.Self = own.ID()
+		b.unsilence(far)
 		b.last++
 		var ok bool
 		var answer call.ID
@@ -160,7 +163,23 @@ func (c *Core) feed(id call.ID, k call.Kind) {
 		if l := c.board.legs[id]; l != nil {
 			l.feed(call.Event{Kind: k})
 		}
+		if p := c.board.parties[id]; p != nil {
+			for _, l := range slices.Clone(p.legs) {
+				l.feed(call.Event{Kind: k})
+			}
+		}
 	})
+}
+
+// unsilence takes to be a call like any other what was let ring unheard, since
+// the owner wants to talk to that very peer.
+func (b *switchboard) unsilence(far pid.ID) {
+	for _, l := range b.legs {
+		if l.silent && l.peer == far && l.call.State.Alive() && b.line.Has() == 0 {
+			l.silent = false
+			b.line, _, _ = b.line.Initiate(l.id, far)
+		}
+	}
 }
 
 // newLeg enters a call under the last id.

@@ -98,6 +98,7 @@ const (
 	Decline Welcome = iota // refuse: the caller hears "declined"
 	Ring                   // until somebody answers
 	Admit                  // answer by itself
+	Silent                 // the caller sees a box that rings and is not answered
 )
 
 // A Core is a node of the network with its pids and calls. Its methods are

@@ -332,3 +332,66 @@ func TestNames(t *testing.T) {
 		t.Errorf("last names are %s: a name is missing", got)
 	}
 }
+
+// Calls that are placed together share the line: each of them may give way to its
+// own peer, and the line is free when the last has gone.
+func TestLineTogether(t *testing.T) {
+	low, high, other := [32]byte{1}, [32]byte{9}, [32]byte{7}
+	l := Line{Self: [32]byte{5}}
+	l, ok, _ := l.Dial(1, low)
+	if !ok {
+		t.Fatal("Dial of a free line")
+	}
+	for id := ID(2); id <= Together; id++ {
+		peer := high
+		if id > 2 {
+			peer = [32]byte{100 + byte(id)}
+		}
+		if l, ok = l.DialAlso(id, peer); !ok {
+			t.Fatalf("DialAlso %d is refused", id)
+		}
+	}
+	if _, ok := l.DialAlso(50, other); ok {
+		t.Errorf("DialAlso takes more than %d", Together)
+	}
+	if _, ok := (Line{}).DialAlso(1, other); ok {
+		t.Error("DialAlso of a free line")
+	}
+	if _, verdict := l.Ask(60, other); verdict != LineTaken {
+		t.Errorf("Ask of a stranger: %v", verdict)
+	}
+	// The peer with the smaller pid wins, with the larger one waits for ours.
+	l, verdict, yield := l.Initiate(20, low)
+	if verdict != Allow || yield != 1 || l.Has() != 20 {
+		t.Errorf("Initiate of a smaller pid: %v, yields %d, has %d", verdict, yield, l.Has())
+	}
+	l, verdict, yield = l.Initiate(21, high)
+	if verdict != Hold || yield != 0 {
+		t.Errorf("Initiate of a larger pid: %v, yields %d", verdict, yield)
+	}
+	if l, verdict = l.Ask(20, low); verdict != LineFree {
+		t.Errorf("Ask of who won: %v", verdict)
+	}
+	// Ours to the larger one ends while others are under way: theirs goes on, and
+	// learns that the line is busy.
+	l, allow := l.Gone(2)
+	if allow != 21 {
+		t.Errorf("Gone of ours allows %d, want 21", allow)
+	}
+	if _, verdict = l.Ask(21, high); verdict != LineTaken {
+		t.Errorf("Ask of who was on hold: %v", verdict)
+	}
+	l = l.Talking(5)
+	if l.Calling([32]byte{105}) != 0 || l.Calling([32]byte{106}) != 6 {
+		t.Error("a call that talks still calls, or one that calls does not")
+	}
+	for _, id := range []ID{20, 3, 4, 6, 7, 8, 5} {
+		if l.Has() == 0 {
+			t.Errorf("the line is free before %d has gone", id)
+		}
+		l, _ = l.Gone(id)
+	}
+	if l.Has() != 0 {
+		t.Errorf("%d has the line when all have gone", l.Has())
+	}
+}

@@ -16,15 +16,25 @@ type ID uint64
 type Line struct {
 	Self [32]byte // this box's pid in the calls of this line
 
-	has      ID // 0: the line is free
-	peer     [32]byte
-	outgoing bool
-	talking  bool
+	has  slot               // its id is 0: the line is free
+	also [Together - 1]slot // calls of ours that were placed together with that one
 
 	queued     ID // the one waiting caller
 	queuedPeer [32]byte
 
-	held ID // called us while we called it, and ours stands
+	held    ID // called us while we called it, and ours stands
+	heldFor ID // the one of ours
+}
+
+// Together is how many calls a box may place at once.
+const Together = 8
+
+// A slot is a call that has the line, or shares it.
+type slot struct {
+	id       ID
+	peer     [32]byte
+	outgoing bool
+	talking  bool
 }
 
 // Dial asks for the line for a new call to peer. If ok, the call may start.
@@ -32,15 +42,55 @@ type Line struct {
 // for us, answer is its call, to be sent Answer in place of a call to it.
 func (l Line) Dial(id ID, peer [32]byte) (next Line, ok bool, answer ID) {
 	switch {
-	case l.has != 0 && !l.outgoing && !l.talking && l.peer == peer:
-		return l, false, l.has
-	case l.has != 0:
+	case l.has.id != 0 && !l.has.outgoing && !l.has.talking && l.has.peer == peer:
+		return l, false, l.has.id
+	case l.has.id != 0:
 		return l, false, 0
 	case l.queued != 0 && l.queuedPeer == peer:
 		return l, false, l.queued
 	}
-	l.has, l.peer, l.outgoing, l.talking = id, peer, true, false
+	l.has = slot{id: id, peer: peer, outgoing: true}
 	return l, true, 0
+}
+
+// DialAlso has a new call share the line with the one that Dial has just given it
+// to. It reports false when there are Together of them.
+func (l Line) DialAlso(id ID, peer [32]byte) (next Line, ok bool) {
+	for i := range l.also {
+		if l.also[i].id == 0 && l.has.id != 0 {
+			l.also[i] = slot{id: id, peer: peer, outgoing: true}
+			return l, true
+		}
+	}
+	return l, false
+}
+
+// slot returns where a call has the line, nil if it has not.
+func (l *Line) slot(id ID) *slot {
+	if l.has.id == id {
+		return &l.has
+	}
+	for i := range l.also {
+		if l.also[i].id == id {
+			return &l.also[i]
+		}
+	}
+	return nil
+}
+
+// Calling returns the call by which we call peer and that was not answered yet,
+// 0 if there is none.
+func (l *Line) Calling(peer [32]byte) ID {
+	wanted := func(s *slot) bool { return s.id != 0 && s.outgoing && !s.talking && s.peer == peer }
+	if wanted(&l.has) {
+		return l.has.id
+	}
+	for i := range l.also {
+		if wanted(&l.also[i]) {
+			return l.also[i].id
+		}
+	}
+	return 0
 }
 
 // Initiate answers AskPolicy for a call that the owner's policy allows: Allow
@@ -49,17 +99,18 @@ func (l Line) Dial(id ID, peer [32]byte) (next Line, ok bool, answer ID) {
 // peer. When two boxes call each other, the call whose caller's pid is the
 // smaller number stands.
 func (l Line) Initiate(id ID, peer [32]byte) (next Line, verdict Kind, yield ID) {
+	ours := l.Calling(peer)
 	switch {
-	case l.has == id:
+	case l.slot(id) != nil:
 		return l, Allow, 0
-	case l.has == 0 && (l.queued == 0 || l.queued == id):
+	case l.has.id == 0 && (l.queued == 0 || l.queued == id):
 		return l.give(id, peer), Allow, 0
-	case l.has != 0 && l.outgoing && !l.talking && l.peer == peer:
+	case ours != 0:
 		if bytes.Compare(peer[:], l.Self[:]) < 0 {
-			yield = l.has
-			return l.give(id, peer), Allow, yield
+			*l.slot(ours) = slot{id: id, peer: peer}
+			return l.unqueue(id), Allow, ours
 		}
-		l.held = id
+		l.held, l.heldFor = id, ours
 		return l, Hold, 0
 	}
 	return l, Allow, 0 // that the line is busy it learns by BUSY
@@ -67,10 +118,10 @@ func (l Line) Initiate(id ID, peer [32]byte) (next Line, verdict Kind, yield ID)
 
 // Ask answers AskLine: LineFree or LineTaken. The queue goes first.
 func (l Line) Ask(id ID, peer [32]byte) (next Line, verdict Kind) {
-	if l.has == 0 && (l.queued == 0 || l.queued == id) {
+	if l.has.id == 0 && (l.queued == 0 || l.queued == id) {
 		l = l.give(id, peer)
 	}
-	if l.has == id {
+	if l.slot(id) != nil {
 		return l, LineFree
 	}
 	return l, LineTaken
@@ -88,38 +139,52 @@ func (l Line) Queue(id ID, peer [32]byte) (next Line, verdict Kind) {
 // Talking notes that the call has been answered: from then on it yields to no
 // other.
 func (l Line) Talking(id ID) Line {
-	if l.has == id {
-		l.talking = true
+	if s := l.slot(id); s != nil {
+		s.talking = true
 	}
 	return l
 }
 
 // Gone takes back whatever the call had. If allow is not 0, that call was on
-// hold for the one that has gone and has the line now: it is to be sent Allow.
+// hold for the one that has gone and is to be sent Allow; it has the line now, if
+// nobody else has.
 func (l Line) Gone(id ID) (next Line, allow ID) {
-	if l.queued == id {
-		l.queued, l.queuedPeer = 0, [32]byte{}
-	}
+	l = l.unqueue(id)
 	if l.held == id {
-		l.held = 0
+		l.held, l.heldFor = 0, 0
 	}
-	if l.has != id {
+	s := l.slot(id)
+	if s == nil {
 		return l, 0
 	}
-	allow, peer := l.held, l.peer
-	l.has, l.peer, l.outgoing, l.talking, l.held = 0, [32]byte{}, false, false, 0
-	if allow != 0 {
+	peer := s.peer
+	*s = slot{}
+	for i := range l.also { // the first of the others has the line
+		if l.has.id == 0 {
+			l.has, l.also[i] = l.also[i], slot{}
+		}
+	}
+	if l.heldFor != id || l.held == 0 {
+		return l, 0
+	}
+	allow, l.held, l.heldFor = l.held, 0, 0
+	if l.has.id == 0 {
 		l = l.give(allow, peer)
 	}
 	return l, allow
 }
 
 // Has returns the call that has the line, 0 if it is free.
-func (l Line) Has() ID { return l.has }
+func (l Line) Has() ID { return l.has.id }
 
 // give hands the line to an incoming call.
 func (l Line) give(id ID, peer [32]byte) Line {
-	l.has, l.peer, l.outgoing, l.talking = id, peer, false, false
+	l.has = slot{id: id, peer: peer}
+	return l.unqueue(id)
+}
+
+// unqueue takes a call from the queue, if it is there.
+func (l Line) unqueue(id ID) Line {
 	if l.queued == id {
 		l.queued, l.queuedPeer = 0, [32]byte{}
 	}
