@@ -17,11 +17,11 @@ type Clip struct{ samples []int16 }
 // 15 s take at the highest rate, and some room for titles and pictures.
 const (
 	MaxClip      = 15 * time.Second
-	maxClipBytes = 15*96000*2*2 + 1<<20
+	maxClipBytes = 15*192000*2*2 + 1<<20
 )
 
 // ReadClip reads a WAV file: 16 bits, one channel or two, any of the usual
-// rates from 8 to 96 kHz, at most MaxClip. A longer one is refused rather than
+// rates from 8 to 192 kHz, at most MaxClip. A longer one is refused rather than
 // cut.
 func ReadClip(r io.Reader) (Clip, error) {
 	file := &io.LimitedReader{R: r, N: maxClipBytes}

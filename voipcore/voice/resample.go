@@ -23,7 +23,7 @@ type Resampler struct {
 
 const (
 	minRateHz = 8000
-	maxRateHz = 96000
+	maxRateHz = 192000
 
 	// maxPhases bounds the table: 48 kHz from 11.025 kHz takes 640 phases, and
 	// no usual rate takes more.
@@ -37,7 +37,7 @@ const (
 )
 
 // NewResampler returns a Resampler from a rate to RateHz. It takes the rates
-// from 8 to 96 kHz that sound files have, not any number between.
+// from 8 to 192 kHz that sound files have, not any number between.
 func NewResampler(rateHz int) (*Resampler, error) {
 	if rateHz < minRateHz || rateHz > maxRateHz {
 		return nil, fmt.Errorf("voice: resample from %d Hz: rate is not from %d to %d Hz", rateHz, minRateHz, maxRateHz)

@@ -28,7 +28,7 @@ func resample(t *testing.T, rateHz int, src []int16) []int16 {
 	return r.Flush(dst)
 }
 
-var usualRates = []int{8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
+var usualRates = []int{8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 176400, 192000}
 
 // A tone comes out as the same tone at the same time: no delay, no change of
 // level, and what is added is 60 dB below it.
@@ -66,7 +66,7 @@ func TestResamplerAliases(t *testing.T) {
 	for _, tt := range []struct {
 		rate int
 		hz   float64
-	}{{96000, 27000}, {96000, 40000}, {88200, 30000}, {64000, 30000}} {
+	}{{192000, 27000}, {192000, 70000}, {96000, 27000}, {96000, 40000}, {88200, 30000}, {64000, 30000}} {
 		if db := level(resample(t, tt.rate, tone(tt.rate, tt.hz, tt.rate))); db > -70 {
 			t.Errorf("%d Hz: tone of %v Hz comes through at %.1f dB, want under -70", tt.rate, tt.hz, db)
 		}
@@ -108,7 +108,7 @@ func TestResamplerSameRate(t *testing.T) {
 }
 
 func TestNewResamplerRates(t *testing.T) {
-	for _, rate := range []int{0, -1, 7999, 96001, 44101, 9999} {
+	for _, rate := range []int{0, -1, 7999, 192001, 44101, 9999} {
 		if _, err := NewResampler(rate); err == nil {
 			t.Errorf("NewResampler(%d) takes it", rate)
 		}

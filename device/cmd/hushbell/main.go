@@ -84,7 +84,7 @@ To help others with a relay:           hushbell relay --help`,
 		Args:          wrongCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)

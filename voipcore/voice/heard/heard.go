@@ -2,8 +2,8 @@
 // words by the same voice, not something else and not half of it, and how much
 // later. It compares two pieces of sound; it knows nothing of calls.
 //
-// The verdict is made in the band below 1.5 kHz, where voices are loudest and
-// where a codec keeps the waveform:
+// The verdict is made in the band from 30 Hz to 1.5 kHz, where voices are loudest
+// and where a codec keeps the waveform:
 //
 //  1. The recording is searched for the place where its loudness, in steps of
 //     10 ms, follows the spoken one best. The best few places are looked at
@@ -44,8 +44,10 @@ const (
 	wander  = lowHz / 4   // 250 ms: how far a segment may lie from where the last one was found
 	still   = lowHz / 500 // 2 ms: how far it is looked for at first, since mostly nothing has moved
 	places  = 8           // looked at closer
+	margin  = 30          // steps of silence around both, where their loudness is compared
 	nearBy  = 2 * step    // how far they are looked at
 	sparse  = 7           // every so many samples of them: enough to tell them apart
+	dcPole  = 0.97        // 29 Hz at lowHz
 	silence = 1e-3        // of the loudest segment's power: -30 dB
 	alike   = 0.7
 	softest = 0.25 // amplitude: -12 dB
@@ -62,6 +64,10 @@ type Result struct {
 	Active int           // segments of 200 ms that are not silence
 	Found  int           // those of them that were heard
 }
+
+// Enough reports whether there is enough in what is to be spoken to be heard: a
+// second that is not silence. What has less, Compare never finds.
+func Enough(spoken []int16) bool { return len(activeSegments(decimate(spoken))) >= leastSpeak }
 
 // Compare looks for spoken in recording. Delay counts from the first sample of
 // both; it is below zero if the recording began after the speech. Sound of
@@ -106,7 +112,8 @@ func Compare(spoken, recording []int16) Result {
 // decimate keeps the low band and every 8th sample. The mean of 16 samples,
 // taken twice, is 8 dB down at 1.5 kHz and has zeros at 3, 6 and 9 kHz; what
 // it leaves above 3 kHz is 26 dB down, so that no aliasing shows in a likeness
-// of 0.7.
+// of 0.7. What is below 30 Hz goes: cheap sound cards add a constant, which
+// nobody hears and no encoder sends.
 func decimate(pcm []int16) []float64 {
 	const width = 2 * decimation
 	out := make([]float64, 0, len(pcm)/decimation)
@@ -127,6 +134,14 @@ func decimate(pcm []int16) []float64 {
 			sum += mean(i + k)
 		}
 		out = append(out, sum/width)
+	}
+	var in, blocked float64
+	for i, v := range out {
+		if i == 0 {
+			in = v
+		}
+		blocked = v - in + dcPole*blocked
+		in, out[i] = v, blocked
 	}
 	return out
 }
@@ -156,7 +171,9 @@ func activeSegments(x []float64) []int {
 
 // align returns by how much b is later than a as a whole.
 func align(a, b []float64) (lag int) {
-	ea, eb := envelope(a), envelope(b)
+	// Around what was spoken there is silence: it tells where steady sound begins.
+	around := make([]float64, margin)
+	ea, eb := slices.Concat(around, envelope(a), around), slices.Concat(around, envelope(b), around)
 	type place struct {
 		lag  int
 		like float64

@@ -104,6 +104,44 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// What others speak into a demo is not always a voice in a quiet room.
+func TestCompareOtherSounds(t *testing.T) {
+	voice, coded := read(t, "voice.opus"), read(t, "voice-32k.opus")
+	tone := each(silent(3000*ms), func(i int, _ int16) float64 { return 8000 * math.Sin(float64(i)*2*math.Pi*440/RateHz) })
+	for _, tt := range []struct {
+		name           string
+		spoken, played []int16
+	}{
+		{"a constant added, which the call leaves out", each(voice, func(_ int, v int16) float64 { return float64(v)/2 + 8000 }), coded},
+		{"a constant added on the way", voice, each(coded, func(_ int, v int16) float64 { return float64(v) - 3000 })},
+		{"a steady tone", tone, tone},
+	} {
+		r := Compare(tt.spoken, slices.Concat(silent(62*ms), tt.played, silent(500*ms)))
+		if d := r.Delay - 62*time.Millisecond; !r.Heard || d < -time.Millisecond || d > time.Millisecond {
+			t.Errorf("%s: %+v, want it heard 62 ms later", tt.name, r)
+		}
+	}
+}
+
+func TestEnough(t *testing.T) {
+	voice := read(t, "voice.opus")
+	for _, tt := range []struct {
+		name   string
+		spoken []int16
+		want   bool
+	}{
+		{"speech", voice, true},
+		{"silence", silent(5 * RateHz), false},
+		{"a constant", each(silent(5*RateHz), func(int, int16) float64 { return 9000 }), false},
+		{"a word in silence", slices.Concat(silent(RateHz), voice[:600*ms], silent(RateHz)), false},
+		{"nothing", nil, false},
+	} {
+		if got := Enough(tt.spoken); got != tt.want {
+			t.Errorf("%s: Enough is %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 // Too little to judge by is not heard.
 func TestCompareShort(t *testing.T) {
 	spoken := read(t, "voice.opus")
