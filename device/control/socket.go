@@ -9,9 +9,10 @@ import (
 	"syscall"
 )
 
-// maxPath is the room for a socket's name in sockaddr_un, less the final zero
-// and the suffix of the name that it is made under.
-const maxPath = 108 - 1 - len(newSuffix)
+// MaxPath is how long the name of a socket may be: the room for it in
+// sockaddr_un, less the final zero and the suffix of the name that it is made
+// under.
+const MaxPath = 108 - 1 - len(newSuffix)
 
 const newSuffix = ".new"
 
@@ -27,8 +28,8 @@ type socket struct {
 var ErrTaken = errors.New("another hushbell serves this socket: stop it, or choose another one with --socket")
 
 func listen(path string) (_ *socket, err error) {
-	if len(path) > maxPath {
-		return nil, fmt.Errorf("control: %s: the name of a socket may have %d bytes: choose a shorter one with --socket", path, maxPath)
+	if len(path) > MaxPath {
+		return nil, fmt.Errorf("control: %s: the name of a socket may have %d bytes: choose a shorter one with --socket", path, MaxPath)
 	}
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

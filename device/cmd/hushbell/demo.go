@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -29,17 +30,21 @@ type demo struct {
 	out                string
 	json               bool
 
+	there, back *speech // what they hold
+
 	began    time.Time
 	progress io.Writer // what happens, for a person
 	report   demoReport
 }
 
-// Limits of demo's flags. Fewer relays than five cannot keep lookups and calls
-// apart; more than fifty are no demo but a load test.
+// Limits of demo's flags. A box has two exchange points, and a path as many
+// relays as hops; more than fifty are no demo but a load test.
 const (
-	minDemoRelays = 5
+	minDemoRelays = 2
 	maxDemoRelays = 50
 	maxDemoSpeech = 5 * time.Minute
+	// fewDemoRelays cannot keep lookups and calls apart.
+	fewDemoRelays = 4
 )
 
 func demoCommand() *cobra.Command {
@@ -54,7 +59,15 @@ sound card are simulated.
 
 The speech counts as heard if nearly all of it is found again in what the other
 side's speaker played: 85 of 100 segments of 200 ms at the right time, each with
-a correlation of 0.7 or more. The exit status is 0 only if both were heard.`,
+a correlation of 0.7 or more and about as loud. The exit status is 0 only if both
+were heard, 1 if not or if something failed, 2 for a wrong command line.
+
+Speech of your own are WAV files of 16 bits with one channel or two, of any usual
+rate from 8 to 192 kHz and 5 minutes at most. They need a second that is not
+silence. What is not such a file can be made one: sox IN -b 16 -c 1 OUT.wav
+
+The folder gets heard-by-callee.wav, heard-by-caller.wav (48 kHz, mono, 16 bit),
+report.json and, in logs, what each process said.`,
 		Example: `  hushbell demo
   hushbell demo --speech a.wav --speech-back b.wav --out /tmp/call
   hushbell demo --relays 12 --hops 2 --json`,
@@ -69,13 +82,14 @@ a correlation of 0.7 or more. The exit status is 0 only if both were heard.`,
 	f := c.Flags()
 	f.StringVar(&d.speech, "speech", "", "what the caller says: a WAV `file`, 16 bit, 1 or 2 channels")
 	f.StringVar(&d.speechBack, "speech-back", "", "what the callee says: a WAV `file`")
-	f.IntVar(&d.relays, "relays", d.relays, "how many relays to start")
+	f.IntVar(&d.relays, "relays", d.relays, "how many relays to start, 2 to 50 and not fewer than hops")
 	f.IntVar(&d.hops, "hops", d.hops, "hops of each side's tunnel, 1 to 3")
 	f.StringVar(&d.out, "out", "", "`folder` for the heard files and report.json (default: a new one in the temporary folder)")
 	f.BoolVar(&d.json, "json", false, "print the report as JSON, in place of progress and table")
 	return c
 }
 
+// check looks at all that the command line says before anything is started.
 func (d *demo) check() error {
 	var errs []error
 	if d.relays < minDemoRelays || d.relays > maxDemoRelays {
@@ -83,6 +97,15 @@ func (d *demo) check() error {
 	}
 	if d.hops < 1 || d.hops > 3 {
 		errs = append(errs, fmt.Errorf("--hops %d: 1 to 3 are possible", d.hops))
+	} else if d.relays >= minDemoRelays && d.relays < d.hops {
+		errs = append(errs, fmt.Errorf("--relays %d: %d hops take as many relays, each another one", d.relays, d.hops))
+	}
+	var err error
+	if d.there, err = loadSpeech("--speech", d.speech, "speech"); err != nil {
+		errs = append(errs, err)
+	}
+	if d.back, err = loadSpeech("--speech-back", d.speechBack, "speech-back"); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -97,8 +120,11 @@ func (d *demo) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	err := d.call(ctx)
-	if err == nil && !(d.report.HeardByCallee.Heard && d.report.HeardByCaller.Heard) {
-		err = errors.New("the speech was not heard on both sides")
+	if err == nil {
+		err = d.report.verdict()
+	}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
 	}
 	d.report.OK = err == nil
 	if err != nil {
@@ -124,8 +150,14 @@ func (d *demo) makeOut() (err error) {
 	if err == nil {
 		d.out, err = filepath.Abs(d.out)
 	}
+	// What a demo before has left is no result of this one.
+	for _, name := range []string{heardByCallee, heardByCaller, reportFile} {
+		if e := os.Remove(filepath.Join(d.out, name)); err == nil && !errors.Is(e, fs.ErrNotExist) {
+			err = e
+		}
+	}
 	if err != nil {
-		return fmt.Errorf("demo: %w", err)
+		return fmt.Errorf("demo: --out: %w", err)
 	}
 	return nil
 }
@@ -136,7 +168,7 @@ func (d *demo) say(format string, args ...any) {
 }
 
 // A speech is something to say: its samples at 48 kHz, and the file that a
-// simulated microphone plays.
+// simulated microphone plays; "" if there is none yet.
 type speech struct {
 	file    string
 	samples []int16
@@ -146,8 +178,8 @@ func (s *speech) length() time.Duration {
 	return time.Duration(len(s.samples)) * time.Second / voice.RateHz
 }
 
-// loadSpeech reads the WAV file of a flag, or decodes what is embedded to one.
-func loadSpeech(flag, file, embedded, dir string) (*speech, error) {
+// loadSpeech reads the WAV file of a flag, or what is embedded if there is none.
+func loadSpeech(flag, file, embedded string) (*speech, error) {
 	if file == "" {
 		f, err := speeches.Open("demo/" + embedded + ".opus")
 		if err != nil {
@@ -158,25 +190,30 @@ func loadSpeech(flag, file, embedded, dir string) (*speech, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := &speech{filepath.Join(dir, embedded+".wav"), samples}
-		return s, writeWAV(s.file, samples)
+		return &speech{samples: samples}, nil
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", flag, err)}
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	defer f.Close()
 	sound, err := wav.Read(f)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("%s %s: %w", flag, file, err)}
+	if errors.Is(err, wav.ErrFormat) {
+		return nil, fmt.Errorf("%s %s: %w; sox IN -b 16 -c 1 OUT.wav makes one", flag, file, err)
 	}
-	r, err := voice.NewResampler(sound.RateHz)
+	var r *voice.Resampler
+	if err == nil {
+		r, err = voice.NewResampler(sound.RateHz)
+	}
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s %s: %w", flag, file, err)}
+		return nil, fmt.Errorf("%s %s: %w", flag, file, err)
 	}
 	s := &speech{samples: r.Flush(r.Append(nil, sound.Samples))}
-	if s.length() > maxDemoSpeech {
-		return nil, usageError{fmt.Errorf("%s %s lasts %v: %v at most", flag, file, s.length().Round(time.Second), maxDemoSpeech)}
+	switch {
+	case s.length() > maxDemoSpeech:
+		return nil, fmt.Errorf("%s %s lasts %v: %v at most", flag, file, s.length().Round(time.Second), maxDemoSpeech)
+	case !heard.Enough(s.samples):
+		return nil, fmt.Errorf("%s %s: less than a second of it is not silence: too little to tell whether it is heard", flag, file)
 	}
 	s.file, err = filepath.Abs(file)
 	return s, err

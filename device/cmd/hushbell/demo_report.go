@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -64,22 +65,43 @@ func heardOf(r heard.Result) heardReport {
 	return heardReport{Heard: r.Heard, Score: r.Score, Segments: r.Active, Found: r.Found}
 }
 
-// writeReport leaves report.json and prints it: as JSON, or as a table.
+// verdict is an error unless both have heard the other.
+func (r *demoReport) verdict() error {
+	var errs []error
+	for _, side := range []struct {
+		listener, speaker string
+		heardReport
+	}{{"callee", "caller", r.HeardByCallee}, {"caller", "callee", r.HeardByCaller}} {
+		if !side.Heard {
+			errs = append(errs, fmt.Errorf("%s has not heard what %s said: %d of %d segments are in what its speaker played, likeness %.2f",
+				side.listener, side.speaker, side.Found, side.Segments, side.Score))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// What the demo leaves in its folder.
+const (
+	heardByCallee = "heard-by-callee.wav"
+	heardByCaller = "heard-by-caller.wav"
+	reportFile    = "report.json"
+)
+
+// writeReport leaves the report in its file and prints it: as JSON, or as a
+// table. It is printed even if the disk is full.
 func (d *demo) writeReport(out io.Writer) error {
 	b, err := json.MarshalIndent(&d.report, "", "  ")
 	if err != nil {
 		return err
 	}
 	b = append(b, '\n')
-	if err := os.WriteFile(filepath.Join(d.out, "report.json"), b, 0o644); err != nil {
-		return err
-	}
+	left := os.WriteFile(filepath.Join(d.out, reportFile), b, 0o644)
 	if d.json {
 		_, err = out.Write(b)
-		return err
+		return errors.Join(left, err)
 	}
 	if !d.report.OK {
-		return nil
+		return left
 	}
 	r := &d.report
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
@@ -96,5 +118,5 @@ func (d *demo) writeReport(out io.Writer) error {
 	row("caller", func(p perSide) uint64 { return p.Caller }, r.HeardByCaller)
 	row("callee", func(p perSide) uint64 { return p.Callee }, r.HeardByCallee)
 	fmt.Fprintf(w, "\nheard files and report\t%s\n", d.out)
-	return w.Flush()
+	return errors.Join(left, w.Flush())
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +26,8 @@ const (
 	endLimit    = 5 * time.Second
 	stopLimit   = 5 * time.Second
 	pollEvery   = 20 * time.Millisecond
+	portTries   = 3                // others may take a port that was free
+	tellEvery   = 10 * time.Second // how long is still to be spoken
 	// afterSpeech is how long the boxes go on after the longer speech: what was
 	// said last has to arrive.
 	afterSpeech = 700 * time.Millisecond
@@ -40,6 +41,17 @@ type child struct {
 	name string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
+	log  string        // the file of what it says
+}
+
+// lastWords returns the last line that the process has said.
+func (c *child) lastWords() string {
+	b, err := os.ReadFile(c.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return lines[len(lines)-1]
 }
 
 // An end is one of the two boxes.
@@ -59,6 +71,9 @@ func (d *demo) call(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.RemoveAll(work)
+	if n := len(filepath.Join(work, "caller", "control.sock")); n > control.MaxPath {
+		return fmt.Errorf("the name of the temporary folder is too long for sockets in it: set TMPDIR to one that is %d letters shorter, /tmp say", n-control.MaxPath)
+	}
 	caller, callee, err := d.prepare(work)
 	if err != nil {
 		return err
@@ -67,22 +82,16 @@ func (d *demo) call(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, stopAll(all)) }()
 
 	d.say("starting %d relays", d.relays)
+	if d.relays <= fewDemoRelays {
+		d.say("that few cannot keep lookups and calls apart: a swarm needs five or more")
+	}
 	var bootstrap []string
 	for i := range d.relays {
-		addr, err := freeAddress()
+		c, addr, err := d.startRelay(ctx, i, work, bootstrap[:min(len(bootstrap), 3)])
+		if c != nil {
+			all = append(all, c)
+		}
 		if err != nil {
-			return err
-		}
-		args := []string{"relay", "--listen", addr, "--state", filepath.Join(work, "relay"+strconv.Itoa(i)), "--test-network"}
-		for _, b := range bootstrap[:min(len(bootstrap), 3)] {
-			args = append(args, "--bootstrap", b)
-		}
-		c, err := d.start(fmt.Sprintf("relay-%d", i), args...)
-		if err != nil {
-			return err
-		}
-		all = append(all, c)
-		if err := listening(ctx, c, addr); err != nil {
 			return err
 		}
 		bootstrap = append(bootstrap, addr)
@@ -108,17 +117,17 @@ func (d *demo) call(ctx context.Context) (err error) {
 
 // prepare writes what the two boxes need: keys, contacts, speech.
 func (d *demo) prepare(work string) (caller, callee *end, err error) {
-	caller = &end{child: child{name: "caller"}, heard: filepath.Join(d.out, "heard-by-caller.wav"), key: pid.NewKey()}
-	callee = &end{child: child{name: "callee"}, heard: filepath.Join(d.out, "heard-by-callee.wav"), key: pid.NewKey()}
-	if caller.says, err = loadSpeech("--speech", d.speech, "speech", work); err != nil {
-		return nil, nil, err
-	}
-	if callee.says, err = loadSpeech("--speech-back", d.speechBack, "speech-back", work); err != nil {
-		return nil, nil, err
-	}
+	caller = &end{child: child{name: "caller"}, says: d.there, heard: filepath.Join(d.out, heardByCaller), key: pid.NewKey()}
+	callee = &end{child: child{name: "callee"}, says: d.back, heard: filepath.Join(d.out, heardByCallee), key: pid.NewKey()}
 	for _, side := range []struct{ e, far *end }{{caller, callee}, {callee, caller}} {
 		e := side.e
 		e.state = filepath.Join(work, e.name)
+		if e.says.file == "" {
+			e.says.file = filepath.Join(work, "said-by-"+e.name+".wav")
+			if err := writeWAV(e.says.file, e.says.samples); err != nil {
+				return nil, nil, err
+			}
+		}
 		e.Client = control.NewClient(filepath.Join(e.state, "control.sock"))
 		if err := os.MkdirAll(filepath.Join(e.state, "pids"), 0o700); err != nil {
 			return nil, nil, err
@@ -189,10 +198,7 @@ func (d *demo) talk(ctx context.Context, caller, callee *end) error {
 
 	length := max(caller.says.length(), callee.says.length())
 	d.say("both speak, for %.1f s", length.Seconds())
-	if r.AllocsPerFrame, err = caller.steady(ctx, length); err != nil {
-		return err
-	}
-	if err := sleep(ctx, time.Until(s.Call.Answered.Add(length+afterSpeech))); err != nil {
+	if r.AllocsPerFrame, err = d.listen(ctx, caller, callee, s.Call.Answered, length); err != nil {
 		return err
 	}
 	d.say("caller presses the button again: hang up")
@@ -229,30 +235,64 @@ func (d *demo) judge(caller, callee *end, from, to *control.Status) error {
 	}
 	r.HeardByCallee, r.HeardByCaller = heardOf(there), heardOf(back)
 	// The lag in the file counts from its first sample, the speech from its own.
-	r.MouthToEarMS = milliseconds(to.Board.HeardAt.Add(there.Delay).Sub(from.Board.SpokenAt))
-	r.MouthToEarBackMS = milliseconds(from.Board.HeardAt.Add(back.Delay).Sub(to.Board.SpokenAt))
+	if there.Heard {
+		r.MouthToEarMS = milliseconds(to.Board.HeardAt.Add(there.Delay).Sub(from.Board.SpokenAt))
+	}
+	if back.Heard {
+		r.MouthToEarBackMS = milliseconds(from.Board.HeardAt.Add(back.Delay).Sub(to.Board.SpokenAt))
+	}
 	d.say("compared what was heard with what was spoken")
 	return nil
 }
 
-// steady returns what the whole process allocates for each frame that it
-// sends, over the middle of a talk.
-func (e *end) steady(ctx context.Context, talk time.Duration) (float64, error) {
+// listen waits until both have spoken for that long and all of it has arrived,
+// or until the call ends before. It returns what the whole process of the caller
+// allocates for each frame that it sends, from when talk is steady.
+func (d *demo) listen(ctx context.Context, caller, callee *end, answered time.Time, length time.Duration) (allocsPerFrame float64, err error) {
 	if err := sleep(ctx, steadyAfter); err != nil {
 		return 0, err
 	}
-	from, err := e.Status(ctx)
+	from, err := caller.standing(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if err := sleep(ctx, talk-2*steadyAfter); err != nil {
+	over, tell := answered.Add(length+afterSpeech), time.Now().Add(tellEvery)
+	for time.Until(over) > 0 {
+		if err := sleep(ctx, min(time.Until(over), time.Second)); err != nil {
+			return 0, err
+		}
+		// Not the caller: to answer that takes allocations.
+		if _, err := callee.standing(ctx); err != nil {
+			return 0, err
+		}
+		if left := time.Until(over); time.Until(tell) < 0 && left > time.Second {
+			d.say("both speak, for %.0f s more", left.Seconds())
+			tell = tell.Add(tellEvery)
+		}
+	}
+	to, err := caller.standing(ctx)
+	if err != nil {
 		return 0, err
 	}
-	to, err := e.Status(ctx)
-	if err != nil || to.Call == nil || to.Call.Report.Sent == from.Call.Report.Sent {
-		return 0, err
+	frames := to.Call.Report.Sent - from.Call.Report.Sent
+	if frames == 0 {
+		return 0, errors.New("caller does not send any voice")
 	}
-	return float64(to.Memory.Mallocs-from.Memory.Mallocs) / float64(to.Call.Report.Sent-from.Call.Report.Sent), nil
+	return float64(to.Memory.Mallocs-from.Memory.Mallocs) / float64(frames), nil
+}
+
+// standing returns the status of a box whose call stands; else it says how the
+// call has ended.
+func (e *end) standing(ctx context.Context) (control.Status, error) {
+	s, err := e.Status(ctx)
+	switch {
+	case err != nil:
+	case s.Call == nil:
+		err = fmt.Errorf("%s knows of no call any more", e.name)
+	case s.Call.Over():
+		err = fmt.Errorf("%s: the call has ended while both spoke: %s", e.name, why(s.Call.Reason, s.Call.Error))
+	}
+	return s, err
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -298,10 +338,11 @@ func (d *demo) start(name string, args ...string) (*child, error) {
 		return nil, err
 	}
 	defer log.Close() // the child has its own descriptor
-	c := &child{name: name, cmd: exec.Command(self, args...), done: make(chan struct{})}
+	c := &child{name: name, cmd: exec.Command(self, args...), done: make(chan struct{}), log: log.Name()}
 	c.cmd.Stdout, c.cmd.Stderr = log, log
-	// A demo that is killed takes its processes along.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A demo that is killed takes its processes along. They are no part of its
+	// group, so that Ctrl-C reaches the demo alone, which stops them in order.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -320,7 +361,7 @@ func stopAll(all []*child) error {
 		select {
 		case <-c.done:
 			if !c.cmd.ProcessState.Success() {
-				errs = append(errs, fmt.Errorf("%s: %v", c.name, c.cmd.ProcessState))
+				errs = append(errs, fmt.Errorf("%s: %v: %s", c.name, c.cmd.ProcessState, c.lastWords()))
 			}
 		case <-limit:
 			c.cmd.Process.Kill()
@@ -350,21 +391,44 @@ func freeAddress() (string, error) {
 	return "", errors.New("no port of loopback is free for TCP and UDP")
 }
 
-// listening waits until something listens at addr.
-func listening(ctx context.Context, c *child, addr string) error {
-	to := netip.MustParseAddrPort(addr)
+// startRelay starts a relay at a free address and waits until it listens. What
+// it returns beside an error is to be stopped.
+func (d *demo) startRelay(ctx context.Context, i int, work string, bootstrap []string) (c *child, addr string, err error) {
+	for try := 1; ; try++ {
+		if addr, err = freeAddress(); err != nil {
+			return nil, "", err
+		}
+		args := []string{"relay", "--listen", addr, "--state", filepath.Join(work, "relay"+strconv.Itoa(i)), "--test-network"}
+		for _, b := range bootstrap {
+			args = append(args, "--bootstrap", b)
+		}
+		if c, err = d.start(fmt.Sprintf("relay-%d", i), args...); err != nil {
+			return nil, "", err
+		}
+		if err = c.ready(ctx, "relay ready at "+addr); err == nil || try == portTries || ctx.Err() != nil {
+			return c, addr, err
+		}
+		stopAll([]*child{c}) // what it complains of, the last one says again
+	}
+}
+
+// ready waits until the process says so.
+func (c *child) ready(ctx context.Context, line string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	for {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
-		if err == nil {
-			return conn.Close()
+		said, err := os.ReadFile(c.log)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(said), line) {
+			return nil
 		}
 		select {
 		case <-c.done:
-			return fmt.Errorf("%s ended at once", c.name)
+			return fmt.Errorf("%s ended before it was ready", c.name)
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not listen after %v", c.name, readyLimit)
+			return fmt.Errorf("%s is not ready after %v", c.name, readyLimit)
 		case <-time.After(pollEvery):
 		}
 	}
