@@ -84,7 +84,15 @@ type Limits struct {
 	Tunnels       int // ends of tunnels
 	LinkTunnels   int // tunnels that one connection may open
 	Registrations int // tunnels that wait here, as at an exchange point
+
+	// What is sent for others; 0 is without bound.
+	BandwidthKbit int // kbit a second
+	MonthlyGB     int // 10^9 bytes in a calendar month
 }
+
+// CallKbit is what one call takes of a relay's bandwidth, both directions
+// together: 100 cells of 320 bytes a second with their headers.
+const CallKbit = 280
 
 // Bounds of Config.
 const (
@@ -141,6 +149,8 @@ var settings = []setting{
 	{"relay.tunnels", func(c *Config) any { return &c.Relay.Limits.Tunnels }},
 	{"relay.link_tunnels", func(c *Config) any { return &c.Relay.Limits.LinkTunnels }},
 	{"relay.registrations", func(c *Config) any { return &c.Relay.Limits.Registrations }},
+	{"relay.bandwidth_kbit", func(c *Config) any { return &c.Relay.Limits.BandwidthKbit }},
+	{"relay.monthly_gb", func(c *Config) any { return &c.Relay.Limits.MonthlyGB }},
 }
 
 // A Problem is one thing that is wrong with a configuration.
@@ -233,10 +243,14 @@ func (c *Config) checkRelay(wrong func(key, format string, a ...any)) {
 		key string
 		n   int
 	}{{"relay.links", r.Limits.Links}, {"relay.tunnels", r.Limits.Tunnels},
-		{"relay.link_tunnels", r.Limits.LinkTunnels}, {"relay.registrations", r.Limits.Registrations}} {
+		{"relay.link_tunnels", r.Limits.LinkTunnels}, {"relay.registrations", r.Limits.Registrations},
+		{"relay.bandwidth_kbit", r.Limits.BandwidthKbit}, {"relay.monthly_gb", r.Limits.MonthlyGB}} {
 		if l.n < 0 {
 			wrong(l.key, "%d: a limit is a number from 1, or 0 for the default", l.n)
 		}
+	}
+	if b := r.Limits.BandwidthKbit; b > 0 && b < 2*CallKbit {
+		wrong("relay.bandwidth_kbit", "%d: one call takes %d, so %d is the least", b, CallKbit, 2*CallKbit)
 	}
 	if !r.Listen.IsValid() {
 		if len(r.Advertise) > 0 || r.Limits != (Limits{}) {

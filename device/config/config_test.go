@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 	full := want
 	full.Listen, full.TestNetwork, full.Hops, full.Complexity = addrs("127.0.0.1:4190")[0], true, 2, 0
 	full.PID, full.Unknown = "door", Ring
-	full.Relay = Relay{addrs("127.0.0.1:4190")[0], addrs("192.0.2.9:4190"), Limits{1, 2, 3, 4}}
+	full.Relay = Relay{addrs("127.0.0.1:4190")[0], addrs("192.0.2.9:4190"), Limits{1, 2, 3, 4, 5000, 6}}
 	real := Default()
 	no, yes := false, true
 	real.Board = Board{Name: "pi-4", Microphone: "Device", Speaker: "pulse", MicrophoneVolume: 80, SpeakerVolume: 100,
@@ -63,6 +63,8 @@ links = 1
 tunnels = 2
 link_tunnels = 3
 registrations = 4
+bandwidth_kbit = 5000
+monthly_gb = 6
 `, full},
 		{"dotted keys", `button.call = "workshop"
 bootstrap = ["192.0.2.7:4190", "[2001:db8::7]:4190"]
@@ -144,6 +146,9 @@ frobnicate = 1
 			`config: f:1: listen: a box that relays has one socket for both: leave this one out, relay.listen counts`,
 			`f:2: relay.advertise: a relay that listens on all addresses must be told which one others reach it by`,
 			`f:3: relay.listen: others must find it again: a relay needs a port that stays`}},
+		{"a relay on a thin line", "[relay]\nlisten = \":7\"\nadvertise = [\"192.0.2.7:7\"]\nbandwidth_kbit = 300\nmonthly_gb = -1", []string{
+			`config: f:4: relay.bandwidth_kbit: 300: one call takes 280, so 560 is the least`,
+			`f:5: relay.monthly_gb: -1: a limit is a number from 1, or 0 for the default`}},
 		{"an advertised address of nobody", "[relay]\nlisten = \"0.0.0.0:7\"\nadvertise = [\"[::]:7\"]", []string{
 			`config: f:3: relay.advertise: nobody can reach a relay at [::]:7`}},
 		{"no board", "[board]\nname = \"\"", []string{`config: f:2: board.name: say which board this is, "sim" for the simulated one`}},

@@ -25,9 +25,9 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("fec0::/10"),     // site-local, once
 }
 
-// routable reports whether a is a globally routable unicast address: where
+// Routable reports whether a is a globally routable unicast address: where
 // EXTEND may go. A v4-mapped address is not, whatever it maps.
-func routable(a netip.Addr) bool {
+func Routable(a netip.Addr) bool {
 	if !a.IsGlobalUnicast() || a.IsPrivate() || a.Is4In6() || a.Zone() != "" {
 		return false
 	}
@@ -44,7 +44,7 @@ func (n *Node) allowed(a netip.AddrPort) bool {
 	if a.Port() == 0 || a.Addr().Is4In6() || a.Addr().IsMulticast() || a.Addr().IsUnspecified() {
 		return false
 	}
-	return n.cfg.TestNetwork || routable(a.Addr())
+	return n.cfg.TestNetwork || Routable(a.Addr())
 }
 
 // network returns what two relays of one path must not share: the /16 of an

@@ -56,11 +56,18 @@ type onward struct {
 // serveTunnel answers the client of a tunnel until it ends.
 func (n *Node) serveTunnel(s *stream) {
 	h := &hop{node: n, in: s, lookups: budget{rate: tunnelLookups, burst: tunnelLookupBurst}}
-	reason := wire.ReasonDone
-	if err := h.serve(); errors.Is(err, errProtocol) {
-		reason = wire.ReasonProtocol
+	s.destroyWith(reasonOf(h.serve()))
+}
+
+// reasonOf is what the client hears of why its tunnel ends.
+func reasonOf(err error) wire.Reason {
+	switch {
+	case errors.Is(err, errProtocol):
+		return wire.ReasonProtocol
+	case errors.Is(err, ErrFull):
+		return wire.ReasonFull
 	}
-	s.destroyWith(reason)
+	return wire.ReasonDone
 }
 
 // errProtocol means that the client said what it must not.
@@ -178,14 +185,14 @@ func (h *hop) lookup(m *wire.HopMessage) *wire.HopMessage {
 	if n.cfg.DHT == nil {
 		return failed
 	}
-	if wait, ok := h.lookups.take(time.Now()); !ok {
+	if wait, ok := h.lookups.take(time.Now(), 1); !ok {
 		select {
 		case <-time.After(wait):
-			h.lookups.take(time.Now())
+			h.lookups.take(time.Now(), 1)
 		case <-n.ctx.Done():
 		}
 	}
-	if _, ok := n.lookups.take(time.Now()); !ok {
+	if _, ok := n.lookups.take(time.Now(), 1); !ok {
 		failed.Reason = wire.ReasonFull
 		return failed
 	}
@@ -271,10 +278,10 @@ func (h *hop) reach(m *wire.HopMessage) (*stream, error) {
 	linked := n.links.has(linkKey{relay: m.Relay})
 	if !linked {
 		own := &h.in.l.tries
-		if _, ok := own.take(time.Now()); !ok {
+		if _, ok := own.take(time.Now(), 1); !ok {
 			return nil, ErrRefused
 		}
-		if _, ok := n.tries.take(time.Now()); !ok {
+		if _, ok := n.tries.take(time.Now(), 1); !ok {
 			own.giveBack()
 			return nil, ErrRefused
 		}
@@ -292,27 +299,25 @@ func (h *hop) reach(m *wire.HopMessage) (*stream, error) {
 // pass carries bytes between the client and the next hop until either ends.
 func (h *hop) pass(out *stream) error {
 	var wg sync.WaitGroup
-	end := func(why error) {
-		reason := wire.ReasonDone
-		if errors.Is(why, ErrFull) {
-			reason = wire.ReasonFull // so that the client hears why
-		}
-		h.in.destroyWith(reason)
-	}
-	wg.Go(func() { end(pump(h.tls, out)) })
-	end(pump(out, h.tls))
+	end := func(why error) { h.in.destroyWith(reasonOf(why)) }
+	wg.Go(func() { end(h.node.pump(h.tls, out)) })
+	end(h.node.pump(out, h.tls))
 	out.Close()
 	wg.Wait()
 	return nil
 }
 
-// pump copies until one side ends. A plain io.Copy would take 32 kB a side.
-func pump(dst io.Writer, src io.Reader) error {
+// pump copies for others until one side ends, as fast as the quota lets it. A
+// plain io.Copy would take 32 kB a side.
+func (n *Node) pump(dst io.Writer, src io.Reader) error {
 	var b [pipeBuffer]byte
 	for {
-		n, err := src.Read(b[:])
-		if n > 0 {
-			if _, err := dst.Write(b[:n]); err != nil {
+		size, err := src.Read(b[:])
+		if size > 0 {
+			if err := n.quota.stream(n.ctx, size); err != nil {
+				return err
+			}
+			if _, err := dst.Write(b[:size]); err != nil {
 				return err
 			}
 		}
@@ -325,7 +330,7 @@ func pump(dst io.Writer, src io.Reader) error {
 // takeVoice takes a cell from the client one layer further.
 func (h *hop) takeVoice(c *wire.VoiceCell) {
 	to, b := h.next.Load(), c.Body()
-	if to == nil || h.opener.Open(b, to.layers+1) != nil {
+	if to == nil || h.opener.Open(b, to.layers+1) != nil || !h.node.quota.voice() {
 		h.node.Traffic.VoiceDropped.Add(1)
 		return
 	}
@@ -348,7 +353,7 @@ type backward hop
 func (b *backward) takeVoice(c *wire.VoiceCell) {
 	h := (*hop)(b)
 	to := h.next.Load()
-	if to == nil || h.sealer.Seal(c.Body(), to.layers) != nil {
+	if to == nil || h.sealer.Seal(c.Body(), to.layers) != nil || !h.node.quota.voice() {
 		h.node.Traffic.VoiceDropped.Add(1)
 		return
 	}

@@ -28,17 +28,17 @@ var notRoutable = []string{
 
 func TestRoutable(t *testing.T) {
 	for _, s := range notRoutable {
-		if routable(netip.MustParseAddr(s)) {
+		if Routable(netip.MustParseAddr(s)) {
 			t.Errorf("%s counts as routable", s)
 		}
 	}
 	for _, s := range []string{"1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "192.0.1.1", "198.20.0.1",
 		"223.255.255.255", "2600::1", "2a00:1450::5", "2001:4860:4860::8888", "2003::1"} {
-		if !routable(netip.MustParseAddr(s)) {
+		if !Routable(netip.MustParseAddr(s)) {
 			t.Errorf("%s does not count as routable", s)
 		}
 	}
-	if routable(netip.Addr{}) || routable(netip.MustParseAddr("2600::1%eth0")) {
+	if Routable(netip.Addr{}) || Routable(netip.MustParseAddr("2600::1%eth0")) {
 		t.Error("no address, or one with a zone, counts as routable")
 	}
 }

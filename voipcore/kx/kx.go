@@ -87,6 +87,10 @@ type Config struct {
 	DHT      DHT
 	Limits   Limits
 
+	// TrafficFile keeps what was carried for others this month, if Limits
+	// bounds it; "" keeps it in memory.
+	TrafficFile string
+
 	// KRPC is called with every UDP packet that starts with 'd', on the
 	// reading goroutine: it must not block or keep the packet. Nil drops them.
 	KRPC func(packet []byte, from netip.AddrPort)
@@ -117,6 +121,7 @@ type Node struct {
 	points  points
 	tries   budget // EXTENDs that need a new link
 	lookups budget // requests to the DHT
+	quota   *quota // of what is carried for others; nil if there is none
 	Traffic Traffic
 	turns   atomic.Uint64 // of readPackets: odd while it is at a packet
 
@@ -146,7 +151,7 @@ func Open(cfg Config) (*Node, error) {
 	if (cfg.Key == nil) != (cfg.Listener == nil) || cfg.Key != nil && len(cfg.Addrs) == 0 {
 		return nil, errors.New("kx: a relay needs Key, Listener and Addrs, a client none of them")
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, limits: cfg.Limits.withDefaults()}
+	n := &Node{cfg: cfg, log: cfg.Log, limits: cfg.Limits.WithDefaults()}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -156,6 +161,9 @@ func Open(cfg Config) (*Node, error) {
 	n.points.init(n.limits.Registrations)
 	if cfg.Key != nil {
 		var err error
+		if n.quota, err = openQuota(n.limits, cfg.TrafficFile, cfg.Clock.Now(), n.log); err != nil {
+			return nil, err
+		}
 		if n.cert, err = keytls.Certificate(cfg.Key); err != nil {
 			return nil, fmt.Errorf("kx: %w", err)
 		}
@@ -183,7 +191,7 @@ func (n *Node) Close() error {
 			l.close(ErrClosed)
 		}
 		n.wg.Wait()
-		n.closeErr = errors.Join(errs...)
+		n.closeErr = errors.Join(append(errs, n.quota.save())...)
 	})
 	return n.closeErr
 }

@@ -21,9 +21,14 @@ type Limits struct {
 	Tunnels       int // ends of tunnels on links; a tunnel passing through has two
 	LinkTunnels   int // tunnels that one accepted link may open
 	Registrations int // tunnels waiting at this exchange point
+
+	// What may be carried for others; 0 is without bound. See quota.
+	Bandwidth int64 // bytes a second
+	Monthly   int64 // bytes in a calendar month (UTC)
 }
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns l with its zero fields filled in.
+func (l Limits) WithDefaults() Limits {
 	set := func(v *int, d int) {
 		if *v <= 0 {
 			*v = d
@@ -85,10 +90,10 @@ func (p *cellPool) put(s *slot) {
 	p.free = append(p.free, s)
 }
 
-// A budget is a number of tries that comes back with time.
+// A budget is a number of tries, or of bytes, that comes back with time.
 type budget struct {
-	rate  float64 // tries a second
-	burst float64 // tries at most
+	rate  float64 // that come back in a second
+	burst float64 // at most
 
 	mu    sync.Mutex // guards what follows
 	spent float64
@@ -112,23 +117,45 @@ const (
 	nodeLookups, nodeLookupBurst     = 20, 100
 )
 
-// take takes one try. Without one left it returns how long it takes until
-// there is one.
-func (b *budget) take(now time.Time) (wait time.Duration, ok bool) {
+// take takes n. When they are not there it takes nothing, and returns how long
+// it takes until they are.
+func (b *budget) take(now time.Time, n float64) (wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.backLocked(now)
+	if over := b.spent + n - b.burst; over > 0 {
+		return time.Duration(over / b.rate * float64(time.Second)), false
+	}
+	b.spent += n
+	return 0, true
+}
+
+// borrow takes n whether they are there or not, and returns how long it takes
+// until they are paid back.
+func (b *budget) borrow(now time.Time, n float64) (debt time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.backLocked(now)
+	b.spent += n
+	return time.Duration(max(0, b.spent-b.burst) / b.rate * float64(time.Second))
+}
+
+// left returns how much can be taken at once; it is negative in debt.
+func (b *budget) left(now time.Time) float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.backLocked(now)
+	return b.burst - b.spent
+}
+
+func (b *budget) backLocked(now time.Time) {
 	if d := now.Sub(b.at).Seconds(); d > 0 {
 		b.spent = max(0, b.spent-d*b.rate)
 		b.at = now
 	}
-	if over := b.spent + 1 - b.burst; over > 0 {
-		return time.Duration(over / b.rate * float64(time.Second)), false
-	}
-	b.spent++
-	return 0, true
 }
 
-// giveBack undoes a take.
+// giveBack undoes a take of one.
 func (b *budget) giveBack() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -509,7 +509,7 @@ func (l *link) accept(id uint32) error {
 	}
 	l.lastPeer = id // read alone touches it
 	var slot *slot
-	if l.node.relay() {
+	if l.node.relay() && l.node.quota.admits() {
 		slot = l.node.cells.get()
 	}
 	l.mu.Lock()
@@ -627,6 +627,7 @@ func (n *Node) keepAlive() {
 		case <-n.ctx.Done():
 			return
 		case now := <-tick.C:
+			n.quota.tick(n.cfg.Clock.Now())
 			for _, l := range n.links.list() {
 				n.keepLink(l, now)
 			}

@@ -190,11 +190,13 @@ func (h *hop) register(m *wire.HopMessage) error {
 	if err != nil {
 		return err
 	}
+	if err := h.node.quota.stream(h.node.ctx, n); err != nil {
+		return err
+	}
 	if _, err := peer.tls.Write(b[:n]); err != nil {
 		return err
 	}
-	pump(peer.tls, h.tls)
-	return nil
+	return h.node.pump(peer.tls, h.tls)
 }
 
 // join splices the tunnel to one of the callee's.
@@ -225,8 +227,8 @@ func (h *hop) join(m *wire.HopMessage) error {
 			return err
 		}
 		w.joined <- h
-		pump(w.h.tls, h.tls)
-		w.h.in.Close()
-		return nil
+		err := h.node.pump(w.h.tls, h.tls)
+		w.h.in.destroyWith(reasonOf(err))
+		return err
 	}
 }

@@ -48,7 +48,10 @@ func (s *simnetwork) open(t testing.TB, h *simnet.Host, cfg Config) *Node {
 		t.Fatal(err)
 	}
 	dials := new(atomic.Int32)
-	cfg.Packets, cfg.Clock = u, systemClock{}
+	cfg.Packets = u
+	if cfg.Clock == nil {
+		cfg.Clock = systemClock{}
+	}
 	cfg.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 		dials.Add(1)
 		return h.Dial(ctx, to)

@@ -125,7 +125,11 @@ func newSplice(t testing.TB) *splice {
 	t.Helper()
 	s := &splice{}
 	for i := range s.relays {
-		s.relays[i] = newLoopRelay(t, nil, Limits{})
+		l := Limits{}
+		if i == 1 || i == 2 { // a hop and the exchange point count, and have enough
+			l.Bandwidth, l.Monthly = 1e9, 1e12
+		}
+		s.relays[i] = newLoopRelay(t, nil, l)
 	}
 	s.nodes = [2]*Node{newLoopClient(t), newLoopClient(t)}
 	r, ctx := s.relays, t.Context()
