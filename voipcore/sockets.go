@@ -3,26 +3,59 @@ package voipcore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"hushbell/voipcore/dht"
 	"hushbell/voipcore/kx"
 	"hushbell/voipcore/wire"
 )
 
+// Routable reports whether an address is one of the Internet: outside of test
+// networks relays at other ones are not talked to.
+func Routable(a netip.Addr) bool { return kx.Routable(a) }
+
 // sockets is the machine's own network.
 type sockets struct{}
 
-func (sockets) Listen(at netip.AddrPort) (net.Listener, error) {
-	return net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+func (sockets) Listen(at netip.AddrPort) (l net.Listener, err error) {
+	err = listen(at, func(at netip.AddrPort) error {
+		l, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+		return err
+	})
+	return l, err
+}
+
+// listen has open listen at an address. Where all addresses are meant and the
+// kernel has no IPv6, these are all of IPv4. What went wrong is said with what
+// can be done about it.
+func listen(at netip.AddrPort, open func(netip.AddrPort) error) error {
+	err := open(at)
+	if errors.Is(err, syscall.EAFNOSUPPORT) && at.Addr() == netip.IPv6Unspecified() {
+		err = open(netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port()))
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: stop who listens there, or take another port", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w: it is no address of this machine; behind a router listen at [::] and advertise the router's address", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w: take a port above 1023", err)
+	}
+	return err
 }
 
 // udpBuffer holds what arrives while the reader is busy: a second of 50 calls.
 const udpBuffer = 1 << 20
 
 func (sockets) ListenUDP(at netip.AddrPort) (kx.PacketConn, error) {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	var c *net.UDPConn
+	err := listen(at, func(at netip.AddrPort) (err error) {
+		c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

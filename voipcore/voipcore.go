@@ -104,7 +104,7 @@ const (
 // A Core is a node of the network with its pids and calls. Its methods are
 // safe for concurrent use.
 //
-// It owns the goroutine stayOnline, one presence for each key, one for the
+// It owns the goroutines stayOnline and tellJoined, one presence for each key, one for the
 // switchboard, and those of its calls. All end before Close returns.
 type Core struct {
 	cfg    Config
@@ -168,6 +168,9 @@ func open(cfg Config, lookups func(*Core) kx.DHT) (*Core, error) {
 	c.board = newSwitchboard(c)
 	c.wg.Go(func() { c.board.run(c.ctx) })
 	c.wg.Go(c.stayOnline)
+	if c.dht != nil && len(cfg.Bootstrap) > 0 {
+		c.wg.Go(c.tellJoined)
+	}
 	return c, nil
 }
 
@@ -303,6 +306,7 @@ func (c *Core) openNode(lookups func(*Core) kx.DHT) (err error) {
 			}
 		}()
 		nodeCfg.Key, nodeCfg.Listener, nodeCfg.Addrs, nodeCfg.Limits = cfg.RelayKey, listener, cfg.Advertise, cfg.Limits
+		nodeCfg.TrafficFile = cfg.file("traffic")
 		nodeCfg.DHT = (*lookupService)(c.dht)
 		if lookups != nil {
 			nodeCfg.DHT = lookups(c)
@@ -325,6 +329,27 @@ func (c *Core) openDHT(packets kx.PacketConn) (*dht.Node, error) {
 	}
 	c.krpc.Store(inbox)
 	return n, nil
+}
+
+// joinPatience is how long a relay may take to find others before the log says
+// that something is wrong.
+const joinPatience = 20 * time.Second
+
+// tellJoined tells the log when a relay has found others, or that it does not.
+func (c *Core) tellJoined() {
+	slow := time.NewTimer(joinPatience)
+	defer slow.Stop()
+	for {
+		select {
+		case <-c.dht.Ready():
+			c.log.Info("the relay has found others", "relays", c.dht.Stats().Good)
+			return
+		case <-slow.C:
+			c.log.Warn("no relay of bootstrap answers, trying on: are the addresses right, do they run, and does UDP pass?")
+		case <-c.ctx.Done():
+			return
+		}
+	}
 }
 
 // deliverKRPC hands a packet to the DHT, if there is one.

@@ -275,11 +275,19 @@ func parseAddr(v any) (netip.AddrPort, error) {
 	if !ok {
 		return netip.AddrPort{}, errors.New(`want an address in quotes, such as "192.0.2.7:4190"`)
 	}
-	a, err := netip.ParseAddrPort(s)
+	a, err := ParseAddr(s)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf(`%q is no address with port, such as "192.0.2.7:4190" or "[2001:db8::7]:4190"`, s)
 	}
 	return a, nil
+}
+
+// ParseAddr reads an address with its port. ":4190" is that port of all addresses.
+func ParseAddr(s string) (netip.AddrPort, error) {
+	if strings.HasPrefix(s, ":") {
+		s = "[::]" + s
+	}
+	return netip.ParseAddrPort(s)
 }
 
 // nearest returns the setting whose name is so close to key that key is most

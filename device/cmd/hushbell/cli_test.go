@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -12,6 +15,7 @@ import (
 	"rsc.io/qr"
 
 	"hushbell/device/config"
+	"hushbell/voipcore"
 	"hushbell/voipcore/pid"
 )
 
@@ -156,6 +160,15 @@ func TestWrongUse(t *testing.T) {
 	}
 	state, socket := "--state="+filepath.Join(dir, "state"), "--socket="+filepath.Join(dir, "s")
 	good := file("good.toml", "[board]\nname = \"sim\"\n")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	open := filepath.Join(dir, "open")
+	if err := errors.Join(os.Mkdir(open, 0o755), os.WriteFile(filepath.Join(open, "relay.key"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		status int
 		say    string
@@ -172,7 +185,13 @@ func TestWrongUse(t *testing.T) {
 		{2, "--bootstrap x: want an address", []string{"relay", state, "--listen", "127.0.0.1:4190", "--bootstrap", "x"}},
 		{2, "one address is enough", []string{"relay", state, "--listen", "127.0.0.1:1,127.0.0.1:2"}},
 		{2, "relay.advertise", []string{"relay", state, "--listen", "[::]:4190"}},
+		{2, "relay.advertise", []string{"relay", state, "--listen", ":4190"}},
 		{2, "relay.listen", []string{"relay", state, "--listen", "127.0.0.1:0"}},
+		{2, "nobody in the Internet finds a relay at 192.168.1.7:4190: --advertise", []string{"relay", state, "--listen", "192.168.1.7:4190"}},
+		{2, "nobody in the Internet finds a relay at 127.0.0.1:4190", []string{"relay", state, "--listen", ":4190", "--advertise", "127.0.0.1:4190"}},
+		{1, "no address of this machine", []string{"relay", state, "--listen", "9.255.255.1:4190"}},
+		{1, "take another port", []string{"relay", state, "--test-network", "--listen", taken.Addr().String()}},
+		{1, "is open to other users", []string{"relay", "--state", open, "--test-network", "--listen", "127.0.0.1:4190"}},
 		{1, "none.toml", []string{"relay", state, "--config", filepath.Join(dir, "none.toml")}},
 		{1, "start one with hushbell run", []string{"status", socket}},
 		{1, filepath.Join(dir, "s"), []string{"call", "workshop", socket}},
@@ -191,6 +210,29 @@ func TestWrongUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	fails(t, 1, "contacts.toml", "", "run", state, socket, "--config", good)
+}
+
+// The example that relay --help shows is right, has every key of a relay, and
+// the defaults that it says.
+func TestExampleRelay(t *testing.T) {
+	cfg, err := config.Parse("example", exampleRelay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f, v := range reflect.ValueOf(cfg.Relay).Fields() {
+		if v.IsZero() {
+			t.Errorf("the example does not show %s", f.Name)
+		}
+	}
+	for f, v := range reflect.ValueOf(cfg.Relay.Limits).Fields() {
+		if v.IsZero() {
+			t.Errorf("the example does not show %s", f.Name)
+		}
+	}
+	l, want := cfg.Relay.Limits, (voipcore.Config{}).Limits.WithDefaults()
+	if l.Links != want.Links || l.Tunnels != want.Tunnels || l.LinkTunnels != want.LinkTunnels || l.Registrations != want.Registrations {
+		t.Errorf("the defaults are %+v, the example says %+v", want, l)
+	}
 }
 
 // Every command explains itself, and its examples use flags that it has.

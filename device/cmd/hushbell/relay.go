@@ -19,6 +19,18 @@ import (
 	"hushbell/voipcore/pid"
 )
 
+// exampleRelay is every key of a relay's file. A test reads it.
+const exampleRelay = `bootstrap = ["192.0.2.7:4190", "192.0.2.8:4190"]
+[relay]
+listen = ":4190"
+advertise = ["203.0.113.5:4190"]  # where others reach it, if that is not listen
+links = 512                       # connections at a time; these four are the defaults
+tunnels = 1024                    # ends of tunnels: one that passes through has two
+link_tunnels = 256                # that one connection may open
+registrations = 256               # callees that wait here
+bandwidth_kbit = 5000             # sent for others; a call takes 280. Left out: no bound
+monthly_gb = 200                  # likewise, in a calendar month`
+
 // relayFlags are the command line of a relay. What is given there counts more
 // than what the configuration says.
 type relayFlags struct {
@@ -38,7 +50,9 @@ more, on machines and in networks as different as can be had; each is told the
 addresses of some others. The first one of a swarm has nobody to be told of.
 
 It prints "relay ready at ADDRESS" when it listens; what happens is logged to
-standard error. Limits are set in the file, see [relay] there.`,
+standard error. This is a file for --config, of which only listen is needed:
+
+` + indent(exampleRelay),
 		Example: `  hushbell relay --listen 192.0.2.7:4190
   hushbell relay --listen 192.0.2.8:4190 --bootstrap 192.0.2.7:4190
   hushbell relay --listen 0.0.0.0:4190 --advertise 203.0.113.5:4190 --bootstrap 192.0.2.7:4190
@@ -78,7 +92,7 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 		}
 		*to = nil
 		for _, s := range from {
-			a, err := netip.ParseAddrPort(s)
+			a, err := config.ParseAddr(s)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("--%s %s: want an address with port, such as 192.0.2.7:4190 or [2001:db8::7]:4190", flag, s))
 				continue
@@ -102,12 +116,28 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 	if len(errs) == 0 {
 		if err := cfg.Err(); err != nil {
 			errs = append(errs, err)
+		} else if err := findable(&cfg); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if len(errs) > 0 {
 		return cfg, usageError{errors.Join(errs...)}
 	}
 	return cfg, nil
+}
+
+// findable reports whether others will take the addresses of a relay.
+func findable(cfg *config.Config) error {
+	at := cfg.Relay.Advertise
+	if len(at) == 0 {
+		at = []netip.AddrPort{cfg.Relay.Listen}
+	}
+	for _, a := range at {
+		if !cfg.TestNetwork && !voipcore.Routable(a.Addr()) {
+			return fmt.Errorf("nobody in the Internet finds a relay at %v: --advertise the address that others reach it by, or --test-network if all of the swarm is on this machine or in this network", a)
+		}
+	}
+	return nil
 }
 
 // serve runs the relay until ctx is done.
@@ -161,6 +191,7 @@ func asRelay(c *voipcore.Config, cfg *config.Config, state string) (err error) {
 	c.Listen, c.Advertise = r.Listen, r.Advertise
 	c.Limits.Links, c.Limits.Tunnels = r.Limits.Links, r.Limits.Tunnels
 	c.Limits.LinkTunnels, c.Limits.Registrations = r.Limits.LinkTunnels, r.Limits.Registrations
+	c.Limits.Bandwidth, c.Limits.Monthly = int64(r.Limits.BandwidthKbit)*1000/8, int64(r.Limits.MonthlyGB)*1e9
 	return nil
 }
 
