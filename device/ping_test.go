@@ -1,0 +1,36 @@
+package device
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// Ping answers while the loop turns, also in the middle of what happens, and
+// not while it hangs or when it has ended.
+func TestPing(t *testing.T) {
+	var ended *Device
+	onBench(t, func(t *testing.T, b *bench) {
+		ended = b.Device
+		ask := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			return b.Ping(ctx)
+		}
+		if err := ask(); err != nil {
+			t.Errorf("a loop that turns: %v", err)
+		}
+		free := make(chan struct{})
+		b.queue.put(func() { <-free })
+		if err := ask(); err == nil {
+			t.Error("a loop that hangs answers")
+		}
+		close(free)
+		if err := ask(); err != nil {
+			t.Errorf("a loop that turns again: %v", err)
+		}
+	})
+	if err := ended.Ping(t.Context()); err == nil {
+		t.Error("a loop that has ended answers")
+	}
+}
