@@ -22,10 +22,13 @@ import (
 type Manager struct {
 	log      *slog.Logger
 	watchdog time.Duration // it wants to be fed once in so long; 0: it does not
+	starts   string        // the file that counts starts, set by Backoff; "": nobody does
 
 	mu     sync.Mutex // guards what follows
 	told   string     // the status of last
 	failed bool       // the manager could not be told something, and that was logged
+
+	lasting *time.Timer // until starts are counted from anew
 }
 
 // New finds the manager by the environment of this process.
@@ -43,6 +46,9 @@ func (m *Manager) Ready(status string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.told = status
+	if m.starts != "" {
+		m.lasting = time.AfterFunc(steady, m.forget)
+	}
 	m.notifyLocked(daemon.SdNotifyReady + "\nSTATUS=" + oneLine(status))
 }
 
@@ -56,10 +62,13 @@ func (m *Manager) Status(text string) {
 	}
 }
 
-// Stopping tells that the program has begun to end.
+// Stopping tells that the program has begun to end, as it was asked to.
 func (m *Manager) Stopping() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.lasting != nil && m.lasting.Stop() {
+		m.forget()
+	}
 	m.notifyLocked(daemon.SdNotifyStopping)
 }
 
