@@ -169,6 +169,8 @@ func TestWrongUse(t *testing.T) {
 	if err := errors.Join(os.Mkdir(open, 0o755), os.WriteFile(filepath.Join(open, "relay.key"), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
+	otherPID := filepath.Join(dir, "other-pid")
+	succeeds(t, "", "pid", "new", "attic", "--state", otherPID)
 	for _, tt := range []struct {
 		status int
 		say    string
@@ -177,9 +179,9 @@ func TestWrongUse(t *testing.T) {
 		{2, "no command", []string{"dance"}},
 		{2, "unknown flag", []string{"run", "--fast"}},
 		{2, "takes 0 arguments", []string{"run", "now"}},
-		{1, "there is no configuration " + filepath.Join(dir, "none.toml"), []string{"run", state, socket, "--config", filepath.Join(dir, "none.toml")}},
-		{1, "bad.toml:1: hops: 9 hops", []string{"run", state, socket, "--config", file("bad.toml", "hops = 9")}},
-		{1, "hushbell pid new box", []string{"run", state, socket, "--config", good}},
+		{2, "there is no configuration " + filepath.Join(dir, "none.toml"), []string{"run", state, socket, "--config", filepath.Join(dir, "none.toml")}},
+		{2, "bad.toml:1: hops: 9 hops", []string{"run", state, socket, "--config", file("bad.toml", "hops = 9")}},
+		{1, "hushbell pid new box", []string{"run", "--state", otherPID, socket, "--config", good}},
 		{2, "--listen, or listen under [relay]", []string{"relay", state}},
 		{2, "--listen 4190: want an address", []string{"relay", state, "--listen", "4190"}},
 		{2, "--bootstrap x: want an address", []string{"relay", state, "--listen", "127.0.0.1:4190", "--bootstrap", "x"}},
@@ -192,7 +194,7 @@ func TestWrongUse(t *testing.T) {
 		{1, "no address of this machine", []string{"relay", state, "--listen", "9.255.255.1:4190"}},
 		{1, "take another port", []string{"relay", state, "--test-network", "--listen", taken.Addr().String()}},
 		{1, "is open to other users", []string{"relay", "--state", open, "--test-network", "--listen", "127.0.0.1:4190"}},
-		{1, "none.toml", []string{"relay", state, "--config", filepath.Join(dir, "none.toml")}},
+		{2, "none.toml", []string{"relay", state, "--config", filepath.Join(dir, "none.toml")}},
 		{1, "start one with hushbell run", []string{"status", socket}},
 		{1, filepath.Join(dir, "s"), []string{"call", "workshop", socket}},
 		{1, "no box is running", []string{"call", "workshop", "--wait", socket}},

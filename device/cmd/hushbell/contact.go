@@ -75,7 +75,7 @@ func contactListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cs, err := config.ReadContacts(contactsFile(dir))
+			cs, err := readContacts(dir)
 			if err != nil {
 				return err
 			}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -89,12 +90,12 @@ func pidListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			names, err := keyNames(dir)
+			files, err := keyFiles(dir)
 			if err != nil {
 				return err
 			}
-			for _, n := range names {
-				k, err := pid.LoadKey(keyFile(dir, n))
+			for _, n := range slices.Sorted(maps.Keys(files)) {
+				k, err := pid.LoadKey(files[n])
 				if err != nil {
 					return err
 				}
@@ -126,10 +127,14 @@ same, so is the pid.`,
 			if err != nil {
 				return err
 			}
-			k, err := pid.LoadKey(keyFile(dir, name))
-			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("there is no pid %q in %s: make one with hushbell pid new %s", name, dir, name)
+			files, err := keyFiles(dir)
+			if err != nil {
+				return err
 			}
+			if files[name] == "" {
+				return noPID(dir, name)
+			}
+			k, err := pid.LoadKey(files[name])
 			if err != nil {
 				return err
 			}

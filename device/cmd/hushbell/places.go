@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"hushbell/device/config"
 	"hushbell/device/control"
-	"hushbell/voipcore/pid"
 )
 
 // Places are where a box has its things. Empty ones are found by rules: what
@@ -32,10 +30,14 @@ func (p *places) configFlag(f *pflag.FlagSet) {
 }
 
 func (p *places) socketFlag(f *pflag.FlagSet) {
-	f.StringVar(&p.socket, "socket", "", "control socket of the box, a `file` (default: /run/hushbell/control.sock for root, else in $XDG_RUNTIME_DIR/hushbell or the state folder)")
+	f.StringVar(&p.socket, "socket", "", "control socket of the box, a `file` (default: the user's own in $XDG_RUNTIME_DIR/hushbell or the state folder, else "+systemSocket+")")
 }
 
-const stateRule = "/var/lib/hushbell for root, else ~/.local/state/hushbell"
+const (
+	stateRule    = systemState + " for root, else ~/.local/state/hushbell"
+	systemState  = "/var/lib/hushbell"
+	systemSocket = "/run/hushbell/control.sock"
+)
 
 // first returns the first of the values of an environment variable in which
 // systemd names folders.
@@ -63,7 +65,7 @@ func (p *places) stateDir() (dir string, err error) {
 		dir = p.state
 	case dir != "":
 	case os.Geteuid() == 0:
-		dir = "/var/lib/hushbell"
+		dir = systemState
 	default:
 		dir, err = home("XDG_STATE_HOME", ".local/state")
 	}
@@ -102,7 +104,7 @@ func (p *places) socketFile() (string, error) {
 		return p.socket, nil
 	case dir != "":
 	case os.Geteuid() == 0:
-		dir = "/run/hushbell"
+		return systemSocket, nil
 	case os.Getenv("XDG_RUNTIME_DIR") != "":
 		dir = filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "hushbell")
 	default:
@@ -114,18 +116,30 @@ func (p *places) socketFile() (string, error) {
 	return filepath.Join(dir, "control.sock"), nil
 }
 
-// client returns a client of the box that runs here.
+// client returns a client of the box that runs here: the user's own, or if
+// there is none that of the system, for who is in its group.
 func (p *places) client() (*control.Client, error) {
 	socket, err := p.socketFile()
 	if err != nil {
 		return nil, err
+	}
+	if p.socket == "" && missing(socket) && !missing(systemSocket) {
+		socket = systemSocket
 	}
 	return control.NewClient(socket), nil
 }
 
 func contactsFile(state string) string { return filepath.Join(state, "contacts.toml") }
 
-func keyFile(state, name string) string { return filepath.Join(state, "pids", name+".key") }
+// readContacts returns the contacts in the state folder, or while nothing was
+// ever written there those that the service was given as a credential.
+func readContacts(state string) (config.Contacts, error) {
+	file := contactsFile(state)
+	if given := credential(state, "hushbell.contacts"); given != "" && missing(file) {
+		file = given
+	}
+	return config.ReadContacts(file)
+}
 
 // lock takes the lock of that name in a folder, for as long as the file is open.
 func lock(dir, name string, flags int) (*os.File, error) {
@@ -173,7 +187,7 @@ func editContacts(state string, edit func(config.Contacts) (config.Contacts, err
 	}
 	defer l.Close()
 	file := contactsFile(state)
-	cs, err := config.ReadContacts(file)
+	cs, err := readContacts(state)
 	if err != nil {
 		return err
 	}
@@ -201,58 +215,4 @@ func handOver(path string) error {
 		return nil
 	}
 	return os.Chown(path, int(owner.Uid), int(owner.Gid))
-}
-
-// keyNames returns the names of the pids in a state folder.
-func keyNames(state string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(state, "pids", "*.key"))
-	if err != nil {
-		return nil, fmt.Errorf("pids: %w", err)
-	}
-	var names []string
-	for _, f := range files {
-		names = append(names, strings.TrimSuffix(filepath.Base(f), ".key"))
-	}
-	return names, nil
-}
-
-// firstKeys is loadKeys, and makes the pid of the name if the box has none at
-// all: a box that was just installed can be called.
-func firstKeys(state, name string, log *slog.Logger) ([]*pid.Key, error) {
-	names, err := keyNames(state)
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		if _, err := newKey(state, name); err != nil {
-			return nil, err
-		}
-		log.Warn("this box had no pid and made one: hushbell pid show", "name", name)
-	}
-	return loadKeys(state, name)
-}
-
-// loadKeys returns all keys of a box, that of the name first: calls are placed
-// with it, and all of them can be called.
-func loadKeys(state, name string) ([]*pid.Key, error) {
-	names, err := keyNames(state)
-	if err != nil {
-		return nil, err
-	}
-	keys := make([]*pid.Key, 1, 1+len(names))
-	for _, n := range names {
-		k, err := pid.LoadKey(keyFile(state, n))
-		if err != nil {
-			return nil, err
-		}
-		if n == name {
-			keys[0] = k
-		} else {
-			keys = append(keys, k)
-		}
-	}
-	if keys[0] == nil {
-		return nil, fmt.Errorf("there is no pid %q in %s: make one with hushbell pid new %s", name, state, name)
-	}
-	return keys, nil
 }

@@ -5,18 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"hushbell/device/config"
 	"hushbell/systemd"
 	"hushbell/voipcore"
-	"hushbell/voipcore/pid"
 )
 
 // exampleRelay is every key of a relay's file. A test reads it.
@@ -82,7 +79,7 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 	if f.config != "" {
 		var err error
 		if cfg, err = config.Read(f.config); err != nil {
-			return cfg, err
+			return cfg, usageError{err}
 		}
 	}
 	var errs []error
@@ -153,6 +150,8 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 	defer l.Close()
 	limitMemory(relayMemory)
 	log := newLog(errOut, f.debug)
+	m := systemd.New(log)
+	m.Backoff(ctx)
 	c := voipcore.Config{State: dir, Bootstrap: cfg.Bootstrap, Hops: cfg.Hops, TestNetwork: cfg.TestNetwork, Build: buildTime(), Log: log}
 	if err := asRelay(&c, cfg, dir); err != nil {
 		return err
@@ -166,7 +165,6 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 		return err
 	}
 	log.Info("relay is ready", "version", version)
-	m := systemd.New(log)
 	m.Ready("Passes on calls of others.")
 	m.Watch(ctx, core.Ping)
 	<-ctx.Done()
@@ -178,14 +176,8 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 // asRelay makes c that of a relay, with the key from the state folder, which
 // is made at the first start.
 func asRelay(c *voipcore.Config, cfg *config.Config, state string) (err error) {
-	file := filepath.Join(state, "relay.key")
-	c.RelayKey, err = pid.LoadKey(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		c.RelayKey = pid.NewKey()
-		err = c.RelayKey.Save(file)
-	}
-	if err != nil {
-		return fmt.Errorf("relay key: %w", err)
+	if c.RelayKey, err = relayKey(state); err != nil {
+		return err
 	}
 	r := &cfg.Relay
 	c.Listen, c.Advertise = r.Listen, r.Advertise

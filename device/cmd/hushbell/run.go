@@ -96,7 +96,10 @@ func (p *places) readConfig() (config.Config, error) {
 	}
 	cfg, err := config.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return cfg, fmt.Errorf("there is no configuration %s: write it, or name another file with --config; see hushbell run --help", file)
+		return cfg, usageError{fmt.Errorf("there is no configuration %s: write it, or name another file with --config", file)}
+	}
+	if err != nil {
+		return cfg, usageError{err} // starting again does not heal it
 	}
 	for _, path := range []*string{&cfg.Board.Microphone, &cfg.Board.Speaker} {
 		// On a real board they are devices, not files.
@@ -104,12 +107,12 @@ func (p *places) readConfig() (config.Config, error) {
 			*path = filepath.Join(filepath.Dir(file), *path)
 		}
 	}
-	return cfg, err
+	return cfg, nil
 }
 
 // policyOf is what a running box can be told anew.
 func policyOf(cfg *config.Config, state string) (device.Policy, error) {
-	cs, err := config.ReadContacts(contactsFile(state))
+	cs, err := readContacts(state)
 	if err != nil {
 		return device.Policy{}, err
 	}
@@ -142,6 +145,7 @@ type box struct {
 func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (err error) {
 	limitMemory(boxMemory)
 	b := &box{places: p, log: log, system: systemd.New(log)}
+	b.system.Backoff(ctx)
 	if b.cfg, err = p.readConfig(); err != nil {
 		return err
 	}
@@ -153,7 +157,7 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 		return err
 	}
 	defer l.Close()
-	keys, err := firstKeys(b.dir, b.cfg.PID, log)
+	keys, err := loadKeys(b.dir, b.cfg.PID, log)
 	if err != nil {
 		return err
 	}

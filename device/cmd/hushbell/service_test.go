@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hushbell/device"
+)
+
+// A box tells the service manager that it is ready, what it does and that it
+// turns, and that it stops.
+func TestBoxAsService(t *testing.T) {
+	boot := localSwarm(t, 5)
+	h := newHousehold(t, boot[:3])
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "4000000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	r := h.run(t)
+	b := make([]byte, 4096)
+	var told []string
+	for _, want := range []string{"READY=1\nSTATUS=Cannot be called at present", "WATCHDOG=1", "STATUS=Can be called.", "STOPPING=1"} {
+		if want == "STOPPING=1" {
+			r.stop()
+		}
+		for !slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, want) }) {
+			c.SetReadDeadline(time.Now().Add(40 * time.Second))
+			n, err := c.Read(b)
+			if err != nil {
+				t.Fatalf("the manager waits for %q, after %q: %v", want, told, err)
+			}
+			told = append(told, string(b[:n]))
+		}
+	}
+	if s := r.end(); s != 0 {
+		t.Errorf("the box ends with %d", s)
+	}
+}
+
+func TestEveryStateHasASummary(t *testing.T) {
+	for s := device.State(0); !strings.HasPrefix(s.String(), "state "); s++ {
+		if summaries[s] == "" {
+			t.Errorf("systemctl status has no words for the state %q", s)
+		}
+	}
+}
+
+// A box without any pid makes one at its first start and keeps it.
+func TestFirstStart(t *testing.T) {
+	h := newHousehold(t, nil)
+	if err := os.RemoveAll(h.state); err != nil {
+		t.Fatal(err)
+	}
+	r := h.run(t)
+	if want := "hushbell pid show"; !strings.Contains(r.log.String(), want) {
+		t.Errorf("the log does not say %q:\n%s", want, r.log.String())
+	}
+	first := succeeds(t, "", "pid", "show", "--state", h.state)
+	r.end()
+	h.run(t)
+	if second := succeeds(t, "", "pid", "show", "--state", h.state); second != first {
+		t.Errorf("the pid was %q and is %q", first, second)
+	}
+}
+
+// Keys and contacts come from credentials where the state folder has none, and
+// are not written there.
+func TestCredentials(t *testing.T) {
+	h, given := newHousehold(t, nil), t.TempDir()
+	succeeds(t, "", "pid", "new", "attic", "--state", h.state)
+	attic := succeeds(t, "", "pid", "show", "attic", "--state", h.state)
+	succeeds(t, "", "contact", "add", "far", h.pid, "--state", h.state, "--socket", h.socket)
+	for from, to := range map[string]string{
+		keyFile(h.state, "box"): "hushbell.pid", keyFile(h.state, "attic"): "hushbell.pid.attic", contactsFile(h.state): "hushbell.contacts",
+	} {
+		if err := os.Rename(from, filepath.Join(given, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails(t, 1, "there is no pid", "", "pid", "show", "--state", h.state)
+	t.Setenv("CREDENTIALS_DIRECTORY", given)
+	h.run(t)
+	if got := succeeds(t, "", "pid", "show", "--state", h.state); !strings.HasPrefix(got, h.pid) {
+		t.Errorf("the pid is %q, want %s", got, h.pid)
+	}
+	if got := succeeds(t, "", "pid", "list", "--state", h.state); strings.Count(got, "\n") != 2 || !strings.Contains(got, strings.SplitN(attic, "\n", 2)[0]) {
+		t.Errorf("the pids are %q", got)
+	}
+	if got := succeeds(t, "", "contact", "list", "--state", h.state); !strings.Contains(got, "far") {
+		t.Errorf("the contacts are %q", got)
+	}
+	if files, err := filepath.Glob(filepath.Join(h.state, "pids", "*")); err != nil || len(files) > 0 {
+		t.Errorf("the state folder has %q, %v", files, err)
+	}
+
+	// A change begins with what was given, and counts from then on.
+	near, _, _ := strings.Cut(attic, "\n")
+	succeeds(t, "", "contact", "add", "near", near, "--state", h.state, "--socket", h.socket)
+	if got := succeeds(t, "", "contact", "list", "--state", h.state); !strings.Contains(got, "far") || !strings.Contains(got, "near") {
+		t.Errorf("the contacts are %q", got)
+	}
+}
+
+// A relay has its key from the credential, too.
+func TestRelayCredential(t *testing.T) {
+	given, state := t.TempDir(), t.TempDir()
+	k, err := relayKey(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(state, "relay.key"), filepath.Join(given, "hushbell.relay")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", given)
+	got, err := relayKey(state)
+	if err != nil || got.ID() != k.ID() {
+		t.Errorf("relay key: %v", err)
+	}
+	if !missing(filepath.Join(state, "relay.key")) {
+		t.Error("the key was written to the state folder")
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	if got, err = relayKey(state); err != nil || got.ID() == k.ID() {
+		t.Errorf("without a credential it has the same key, or %v", err)
+	}
+}
