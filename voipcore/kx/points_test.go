@@ -408,8 +408,14 @@ func TestTunnelReplacedWhileJoinIsUnderWay(t *testing.T) {
 				io.Copy(fresh, fresh)
 			}
 		})
-		if i%4 == 0 {
-			<-replaced // the JOIN comes last, and takes the newest tunnel
+		if i%4 == 0 { // the JOIN comes last, and takes the fresh tunnel
+			<-replaced
+			eventually(t, "the fresh tunnel alone waits", func() bool {
+				x.points.mu.Lock()
+				defer x.points.mu.Unlock()
+				ws := x.points.waiting[Cookie(&secret)]
+				return len(ws) == 1 && ws[0].h.in.id == fresh.first.id
+			})
 		}
 		_, err = out.request(ctx, &wire.HopMessage{Type: wire.KXJoin, Cookie: Cookie(&secret)}, wire.KXReady)
 		if err != nil {
