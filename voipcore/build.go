@@ -14,6 +14,10 @@ import (
 // whole when any relay in it does.
 const buildTries = 3
 
+// errDeadEnd is among the reasons of a failed build when the last relay of a path
+// did not answer those before it.
+var errDeadEnd = errors.New("voipcore: the end of the path does not answer")
+
 // build draws a path from the cache of relays and has finish build a tunnel
 // over it. When a relay of the path fails, that is noted, so that the next
 // path is another one. A relay that does not answer as the end of a path is not
@@ -46,6 +50,7 @@ func (c *Core) build(ctx context.Context, draw func() ([]kx.Relay, error),
 		c.relays.Failed(hop.Key)
 		if hop.Key == end {
 			dead = end
+			errs = append(errs, errDeadEnd)
 		}
 	}
 	return nil, errors.Join(errs...)

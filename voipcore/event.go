@@ -66,6 +66,7 @@ type Event struct {
 var (
 	ErrNoWay    = errors.New("voipcore: the exchange points of the pid do not lead to it")
 	ErrImpostor = errors.New("voipcore: who answers is not the pid that was dialled")
+	ErrTooLong  = errors.New("voipcore: no way to the pid was found in time: relays on the way may be down, try again")
 	ErrSilent   = errors.New("voipcore: the far box does not answer any more")
 	ErrBroken   = errors.New("voipcore: the far box broke the protocol")
 	ErrCut      = errors.New("voipcore: the connection was cut")
@@ -77,6 +78,8 @@ func reason(err error) error {
 	for _, r := range []struct{ is, say error }{
 		{ErrNotFound, ErrNotFound},
 		{ErrOffline, ErrOffline},
+		{ErrTooLong, ErrTooLong},
+		{ErrSilent, ErrSilent},
 		{kx.ErrFewRelays, ErrOffline},
 		{session.ErrWrongPID, ErrImpostor},
 		{session.ErrSilent, ErrSilent},

@@ -213,6 +213,11 @@ func (l *leg) tell(k EventKind) {
 	l.report = l.reportNow()
 	e := Event{Kind: k, Call: l.id, Own: l.own.ID(), Peer: l.peer, Outgoing: l.outgoing, Report: l.report}
 	if k == Unreachable || k == Lost {
+		if l.err == nil && l.session == nil {
+			l.err = ErrTooLong // a timer ran out
+		} else if l.err == nil {
+			l.err = ErrSilent
+		}
 		e.Err = reason(l.err)
 		b.core.log.Debug("call failed", "call", l.id, "err", l.err)
 	}

@@ -24,6 +24,7 @@ const (
 	retryAtLeast  = time.Second      // after a failure, doubled up to retryAtMost, with jitter
 	retryAtMost   = 15 * time.Second
 	pointLost     = time.Minute      // an exchange point out of reach for so long is given up
+	allLost       = 10 * time.Second // as long, if it is dead and no other one serves: nobody can call meanwhile
 	pointSettle   = 10 * time.Second // the first one waits so long for the other, to be published with it
 )
 
@@ -195,7 +196,7 @@ func (r *registration) serve(pt *point, ready chan<- *point) {
 		})
 		if err != nil {
 			c.log.Debug("cannot register at the exchange point", "err", err)
-			r.checkLost(pt)
+			r.checkLost(pt, err)
 			retry.wait(r.ctx)
 			continue
 		}
@@ -262,11 +263,24 @@ func (pt *point) there() bool {
 	return pt.waiting > 0
 }
 
-// checkLost gives the registration up when a point is out of reach for long.
-func (r *registration) checkLost(pt *point) {
+// silent returns for how long no tunnel has been waiting at the point.
+func (pt *point) silent() time.Duration {
 	pt.mu.Lock()
-	lost := !pt.since.IsZero() && time.Since(pt.since) > pointLost
-	pt.mu.Unlock()
+	defer pt.mu.Unlock()
+	if pt.since.IsZero() {
+		return 0
+	}
+	return time.Since(pt.since)
+}
+
+// checkLost gives the registration up when a point is out of reach for long. err
+// is why. If it is the point itself that did not answer, and not the way to it,
+// our own network works: then others are chosen soon, unless one still serves.
+func (r *registration) checkLost(pt *point, err error) {
+	lost := pt.silent() > pointLost
+	if errors.Is(err, errDeadEnd) {
+		lost = lost || !slices.ContainsFunc(r.points, func(pt *point) bool { return pt.silent() <= allLost })
+	}
 	if lost {
 		r.once.Do(func() { close(r.lost) })
 	}
