@@ -10,6 +10,7 @@ import (
 	"hushbell/voipcore/pid"
 	"hushbell/voipcore/session"
 	"hushbell/voipcore/voice"
+	"hushbell/voipcore/wire"
 )
 
 // An EventKind says what happened.
@@ -25,6 +26,8 @@ const (
 	Waiting                       // the far line is busy, we wait for it
 	WaitingHere                   // somebody waits for our line
 	Answered                      // talk: Speak and Listen carry sound
+	DoorAsked                     // the far end shows a PIN to have our door opened: see AnswerDoor
+	DoorAnswered                  // what became of our OpenDoor: Opened
 
 	Declined    // the far end does not take the call
 	Busy        // the far line is busy, and there is no place to wait
@@ -37,7 +40,7 @@ const (
 )
 
 var eventNames = [numEventKinds]string{"reachability", "ringing-far", "ringing-here", "stop-ringing", "waiting",
-	"waiting-here", "answered", "declined", "busy", "no-answer", "unreachable", "ended", "missed", "lost"}
+	"waiting-here", "answered", "door-asked", "door-answered", "declined", "busy", "no-answer", "unreachable", "ended", "missed", "lost"}
 
 // String returns the kind as one word, as status and logs show it.
 func (k EventKind) String() string {
@@ -58,9 +61,18 @@ type Event struct {
 	Peer     pid.ID
 	Outgoing bool
 	Online   bool   // Reachability
+	Opened   bool   // DoorAnswered
+	PIN      PIN    // DoorAsked
 	Report   Report // Answered, and the end of a call that was answered
 	Err      error  // Unreachable and Lost: why, without addresses; one of the Err values
 }
+
+// A PIN is what opens a door: bytes, with zeros behind them. It does not show
+// itself when it is printed.
+type PIN = wire.PIN
+
+// PINSize is the size of a PIN.
+const PINSize = wire.PINSize
 
 // Why a call did not come about, or ended, beside ErrNotFound and ErrOffline.
 var (

@@ -26,6 +26,7 @@ type leg struct {
 	outgoing bool
 	party    *party // whose call this is one of; nil for none
 	silent   bool   // it rings unheard: the owner is told only when it is over
+	door     door   // what was asked of the door at either end
 
 	began  time.Time
 	report Report
@@ -400,6 +401,9 @@ func (l *leg) read(s *session.Session) {
 		m, err := s.Receive()
 		e := call.Event{Kind: call.Lost}
 		switch {
+		case err == nil && (m.Type == wire.Door || m.Type == wire.DoorReply):
+			l.board.post(func() { l.gotDoor(m) })
+			continue
 		case err == nil:
 			e = eventOf(m)
 		case errors.Is(err, session.ErrProtocol):

@@ -101,6 +101,8 @@ func (p *party) heard(l *leg, e Event) {
 	case e.Kind == RingingFar && p.told == 0 && p.winner == nil:
 		p.told = RingingFar
 		p.tell(e)
+	case e.Kind == DoorAsked, e.Kind == DoorAnswered:
+		p.tell(e)
 	case e.Kind == Answered && p.winner == nil:
 		p.winner = l
 		p.tell(e)

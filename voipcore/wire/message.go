@@ -25,6 +25,8 @@ const (
 	CallParametersReply Type = 712 // ours
 	CallResume          Type = 713 // ours
 	CallResumeReply     Type = 714 // ours
+	Door                Type = 715 // ours
+	DoorReply           Type = 716 // ours
 )
 
 const (
@@ -57,7 +59,18 @@ type Message struct {
 	TTW    uint8      // CallWaitingReply: seconds to wait
 	Params Parameters // CallParameters, CallParametersReply
 	CallID [16]byte   // CallResume
+	PIN    PIN        // Door
 }
+
+// PINSize is the size of a PIN.
+const PINSize = 16
+
+// A PIN is what opens a door: up to PINSize bytes, zeros behind them. It does not
+// show itself when it is printed.
+type PIN [PINSize]byte
+
+func (PIN) String() string   { return "PIN" }
+func (PIN) GoString() string { return "PIN" }
 
 // messageSizes maps a type to the size of its messages.
 var messageSizes = map[Type]int{
@@ -75,6 +88,8 @@ var messageSizes = map[Type]int{
 	CallParametersReply: 40,
 	CallResume:          52,
 	CallResumeReply:     40,
+	Door:                52,
+	DoorReply:           40,
 }
 
 // MessageSize returns the size of the message that starts with header, so that
@@ -116,12 +131,14 @@ func (m *Message) putBody(b []byte) {
 		b[0] = m.NoT
 	case CallWaitingReply:
 		b[0], b[1] = okByte(m.OK), m.TTW
-	case CallInitiateReply, CallBusyReply, CallTerminateReply, HeartBeatReply, CallResumeReply:
+	case CallInitiateReply, CallBusyReply, CallTerminateReply, HeartBeatReply, CallResumeReply, DoorReply:
 		b[0] = okByte(m.OK)
 	case CallParameters, CallParametersReply:
 		b[0], b[1], b[2], b[3] = m.Params.Codec, m.Params.FrameMS, m.Params.Kbits, m.Params.Redundancy
 	case CallResume:
 		copy(b, m.CallID[:])
+	case Door:
+		copy(b, m.PIN[:])
 	}
 }
 
@@ -152,12 +169,14 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.NoT, rest = body[0], body[1:]
 	case CallWaitingReply:
 		m.OK, m.TTW, rest = body[0]&flagOK != 0, body[1], body[2:]
-	case CallInitiateReply, CallBusyReply, CallTerminateReply, HeartBeatReply, CallResumeReply:
+	case CallInitiateReply, CallBusyReply, CallTerminateReply, HeartBeatReply, CallResumeReply, DoorReply:
 		m.OK, rest = body[0]&flagOK != 0, body[1:]
 	case CallParameters, CallParametersReply:
 		m.Params = Parameters{body[0], body[1], body[2], body[3]}
 	case CallResume:
 		m.CallID = [16]byte(body)
+	case Door:
+		m.PIN = PIN(body)
 	}
 	if !zero(rest) || m.Type.reply() && body[0]&^flagOK != 0 {
 		return Message{}, fmt.Errorf("wire: %v: %w", m.Type, ErrReserved)
@@ -168,7 +187,7 @@ func DecodeMessage(b []byte) (Message, error) {
 // reply tells whether messages of type t start their body with a flags byte.
 func (t Type) reply() bool {
 	switch t {
-	case CallInitiateReply, CallBusyReply, CallWaitingReply, CallTerminateReply, HeartBeatReply, CallResumeReply:
+	case CallInitiateReply, CallBusyReply, CallWaitingReply, CallTerminateReply, HeartBeatReply, CallResumeReply, DoorReply:
 		return true
 	}
 	return false
@@ -196,6 +215,8 @@ var typeNames = map[Type]string{
 	CallParametersReply: "MSG_VOIP_CALL_PARAMETERS_REPLY",
 	CallResume:          "MSG_VOIP_CALL_RESUME",
 	CallResumeReply:     "MSG_VOIP_CALL_RESUME_REPLY",
+	Door:                "MSG_VOIP_DOOR",
+	DoorReply:           "MSG_VOIP_DOOR_REPLY",
 
 	DHTPut:        "MSG_DHT_PUT",
 	DHTGet:        "MSG_DHT_GET",

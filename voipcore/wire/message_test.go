@@ -31,6 +31,9 @@ var messages = []struct {
 	{Message{Type: CallParametersReply, PID: somePID, Params: Parameters{1, 20, 32, 0}}, laid("0028 02c8", somePID[:], "01 14 20 00")},
 	{Message{Type: CallResume, PID: somePID, CallID: [16]byte(count(0xa0, 16))}, laid("0034 02c9", somePID[:], count(0xa0, 16))},
 	{Message{Type: CallResumeReply, PID: somePID, OK: true}, laid("0028 02ca", somePID[:], "80 000000")},
+	{Message{Type: Door, PID: somePID, PIN: PIN{'4', '7', '1', '1'}}, laid("0034 02cb", somePID[:], "34373131 00000000 00000000 00000000")},
+	{Message{Type: DoorReply, PID: somePID, OK: true}, laid("0028 02cc", somePID[:], "80 000000")},
+	{Message{Type: DoorReply, PID: somePID}, laid("0028 02cc", somePID[:], "00 000000")},
 }
 
 func TestMessages(t *testing.T) {
@@ -97,13 +100,13 @@ func TestMessageRejects(t *testing.T) {
 		{"size field one more", edit(initiate, 1, 41), ErrSize},
 		{"size field of 64 k", edit(initiate, 0, 0xff), ErrSize},
 		{"type below ours", edit(initiate, 3, 0xbb), ErrType},
-		{"type above ours", edit(initiate, 3, 0xcb), ErrType},
+		{"type above ours", edit(initiate, 3, 0xcd), ErrType},
 		{"voice as a message", edit(initiate, 3, 0xc6), ErrType},
 		{"hop message", edit(edit(initiate, 2, 0x01), 3, 0xf5), ErrType},
 		{"TTW where the type has none", edit(layOf(CallBusyReply), 37, 1), ErrReserved},
 		{"reserved after TTW", edit(layOf(CallWaitingReply), 38, 1), ErrReserved},
 	}
-	for _, typ := range []Type{CallInitiateReply, CallBusyReply, CallWaitingReply, CallTerminateReply, HeartBeatReply, CallResumeReply} {
+	for _, typ := range []Type{CallInitiateReply, CallBusyReply, CallWaitingReply, CallTerminateReply, HeartBeatReply, CallResumeReply, DoorReply} {
 		for bit := range 7 {
 			tests = append(tests, struct {
 				name string
@@ -112,7 +115,7 @@ func TestMessageRejects(t *testing.T) {
 			}{typ.String() + " with a reserved flag", edit(layOf(typ), 36, 1<<bit), ErrReserved})
 		}
 	}
-	for _, typ := range []Type{CallInitiate, CallInitiateReply, CallBusyReply, CallWaitingReply, CallTerminateReply, HeartBeatReply, CallResumeReply} {
+	for _, typ := range []Type{CallInitiate, CallInitiateReply, CallBusyReply, CallWaitingReply, CallTerminateReply, HeartBeatReply, CallResumeReply, DoorReply} {
 		tests = append(tests, struct {
 			name string
 			b    []byte
@@ -130,10 +133,11 @@ func TestMessageRejects(t *testing.T) {
 func TestMessageAppendRejects(t *testing.T) {
 	fields := []Message{
 		{OK: true}, {NoT: 1}, {TTW: 1}, {Params: Parameters{Redundancy: 1}}, {CallID: [16]byte{15: 1}},
+		{PIN: PIN{15: 1}},
 	}
 	may := map[Type][]int{
 		CallInitiate: {1}, CallInitiateReply: {0}, CallBusyReply: {0}, CallWaitingReply: {0, 2}, CallTerminateReply: {0},
-		HeartBeatReply: {0}, CallParameters: {3}, CallParametersReply: {3}, CallResume: {4}, CallResumeReply: {0},
+		HeartBeatReply: {0}, CallParameters: {3}, CallParametersReply: {3}, CallResume: {4}, CallResumeReply: {0}, Door: {5}, DoorReply: {0},
 	}
 	for typ := range messageSizes {
 		for i, m := range fields {
@@ -148,7 +152,7 @@ func TestMessageAppendRejects(t *testing.T) {
 			}
 		}
 	}
-	for _, typ := range []Type{0, CallData, 715, DHTGet, 0xffff} {
+	for _, typ := range []Type{0, CallData, 717, DHTGet, 0xffff} {
 		if b, err := (Message{Type: typ}).Append(nil); !errors.Is(err, ErrType) || b != nil {
 			t.Errorf("%v = %x, %v, want %v", typ, b, err, ErrType)
 		}
