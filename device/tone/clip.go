@@ -49,17 +49,22 @@ func (c Clip) Length() time.Duration {
 	return time.Duration(len(c.samples)) * time.Second / voice.RateHz
 }
 
+// Peak is the loudest sample, as a part of full scale.
+func (c Clip) Peak() float64 {
+	var peak int16
+	for _, v := range c.samples {
+		peak = max(peak, v, -max(v, -1<<15+1))
+	}
+	return float64(peak) / fullScale
+}
+
 // waitingPause is between two times of a clip in a call: most countries leave 4
 // to 10 s. Other clips that repeat have the pause that their owner gave them.
 const waitingPause = 8 * time.Second
 
 // program plays the clip as s is played: over and over, or once.
 func (c Clip) program(s Sound) program {
-	var peak int16
-	for _, v := range c.samples {
-		peak = max(peak, v, -max(v, -1<<15+1))
-	}
-	p := program{loop: -1, segments: []segment{{samples: len(c.samples), clip: c.samples, level: float32(peak) / fullScale}}}
+	p := program{loop: -1, segments: []segment{{samples: len(c.samples), clip: c.samples, level: float32(c.Peak())}}}
 	if s < Beep {
 		p.loop = 0
 	}

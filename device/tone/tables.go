@@ -278,12 +278,13 @@ var countries = []Tones{
 // The sounds below are the box's own: no standard knows them.
 var (
 	// beep says that the box has answered by itself and that the microphone is
-	// on. It is the 1400 Hz that networks use to say that a line is recorded
-	// (the "record" tone of most countries in Asterisk's indications.conf).
-	beep = Cadence{on(500, 1400)}
-
-	connected = Cadence{on(90, 660), on(140, 880)} // upwards
-	hangUp    = Cadence{on(90, 880), on(140, 660)} // downwards
+	// on; connected, at the other end, that somebody is there. Both sound into
+	// speech that has begun: at 2400 Hz ears are sharp and small speakers loud,
+	// and voices weak, so that nothing of what is said is lost.
+	beep      = Cadence{on(150, 2400), off(80), on(150, 2400)}
+	connected = Cadence{on(60, 1800), on(90, 2400)} // upwards
+	hangUp    = Cadence{on(90, 880), on(140, 660)}  // downwards
+	click     = Cadence{on(60, 1000)}
 )
 
 // The bell: two tones a fifth apart, trilled at the frequency that rings a bell

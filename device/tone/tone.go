@@ -37,10 +37,11 @@ const (
 	Beep              // the box has answered by itself
 	HangUp            // the call is over
 	Connected         // the far end has answered
+	Click             // a press was taken
 	sounds
 )
 
-var names = [sounds]string{"none", "ring", "ringback", "busy", "unreachable", "call-waiting", "beep", "hang-up", "connected"}
+var names = [sounds]string{"none", "ring", "ringback", "busy", "unreachable", "call-waiting", "beep", "hang-up", "connected", "click"}
 
 // String is the name that the configuration has for the sound.
 func (s Sound) String() string {
@@ -130,6 +131,7 @@ func New(o Options) (*Player, error) {
 		Beep:        compile(beepLevel, beep, false),
 		HangUp:      compile(toneLevel, hangUp, false),
 		Connected:   compile(toneLevel, connected, false),
+		Click:       compile(toneLevel, click, false),
 	}}
 	// The information tone is heard once, and then the congestion tone.
 	p.programs[Unreachable].loop = len(t.Information)

@@ -208,7 +208,7 @@ func TestOnce(t *testing.T) {
 	for _, tt := range []struct {
 		sound Sound
 		ms    int
-	}{{Beep, 500}, {HangUp, 230}, {Connected, 230}} {
+	}{{Beep, 380}, {HangUp, 230}, {Connected, 150}, {Click, 60}} {
 		p := newPlayer(t, Options{})
 		p.Play(tt.sound)
 		frames, energy := 0, 0.0
@@ -263,7 +263,9 @@ func TestNoClicks(t *testing.T) {
 			case Ring:
 				level, hz = ringLevel, bellHigh
 			case Beep:
-				level = beepLevel
+				level, hz = beepLevel, 2400
+			case Connected:
+				hz = 2400
 			}
 			for range 5 {
 				p.Play(s)
