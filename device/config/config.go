@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,21 +19,46 @@ import (
 // A Config is what the file says, with defaults for what it leaves out.
 // Default returns one that only lacks relays to begin with.
 type Config struct {
-	Bootstrap   []netip.AddrPort // relays to begin with at the first start
-	Listen      netip.AddrPort   // where the box's UDP socket is; not valid: any port of all addresses
-	TestNetwork bool             // take loopback and private addresses for relays
-	Hops        int              // of each tunnel, 1 to MaxHops
-	Complexity  int              // work of the voice encoder, 0 to MaxComplexity
-	PID         string           // the name of the key that we call with
-	Unknown     Unknown          // what becomes of callers who are no contacts
-	Button      Button
+	Bootstrap   []netip.AddrPort    // relays to begin with at the first start
+	Listen      netip.AddrPort      // where the box's UDP socket is; not valid: any port of all addresses
+	TestNetwork bool                // take loopback and private addresses for relays
+	Hops        int                 // of each tunnel, 1 to MaxHops
+	Complexity  int                 // work of the voice encoder, 0 to MaxComplexity
+	PID         string              // the name of the key that we call with
+	Unknown     Unknown             // what becomes of callers who are no contacts
+	MaxCall     time.Duration       // how long a call may last; 0: for ever
+	Groups      map[string][]string // names of contacts that are called together
+	Button      Button              // the first
+	More        [MaxButtons - 1]Button
+	DND         DND
+	Sounds      Sounds
+	Door        Door
 	Board       Board
 	Relay       Relay
 }
 
-// A Button says what a press does.
-type Button struct {
-	Call string // the name of a contact; "" for none
+// A DND says when nothing may ring.
+type DND struct {
+	Schedule Schedule
+}
+
+// Sounds are the tones, and how loud they are. The files are WAV, in place of
+// ours.
+type Sounds struct {
+	Country    string // whose tones; "": those that ITU-T E.180 recommends
+	RingVolume int    // percent
+	ToneVolume int    // percent, of all but the ring
+
+	Ring, Ringback, Busy, Unreachable, CallWaiting, Beep, HangUp string
+}
+
+// A Door says what a contact may open in a call who shows the PIN. Without Line
+// there is none.
+type Door struct {
+	Line      Line
+	ActiveLow bool          // it is open when the line is at ground
+	Open      time.Duration // how long it stays open
+	PINFile   string        // holds the PIN; readable by the box's user only
 }
 
 // A Board says which board this is, and what overrides its profile. What is left
@@ -99,6 +125,9 @@ const (
 	MaxHops       = 3 // a voice cell has room for so many layers
 	MaxComplexity = 5 // the voice encoder knows so many steps
 	MaxSettle     = time.Second
+	MaxCallLength = 24 * time.Hour
+	MaxDoorOpen   = time.Minute
+	MinToneVolume = 20 // that the box has answered by itself has to be heard
 	MaxLineName   = 31 // bytes in a name of the kernel's (GPIO_MAX_NAME_SIZE, without the zero)
 )
 
@@ -107,13 +136,15 @@ type Unknown string
 
 // What can become of strangers.
 const (
-	Refuse Unknown = "refuse"
+	Refuse Unknown = "refuse" // they hear that they are declined
 	Ring   Unknown = "ring"
+	Silent Unknown = "silent" // they hear it ring, and nobody answers
 )
 
 // Default returns the configuration of an empty file.
 func Default() Config {
-	return Config{Hops: MaxHops, Complexity: MaxComplexity, PID: "box", Unknown: Refuse, Board: Board{Name: "auto"}}
+	return Config{Hops: MaxHops, Complexity: MaxComplexity, PID: "box", Unknown: Refuse, Board: Board{Name: "auto"},
+		MaxCall: time.Hour, Sounds: Sounds{RingVolume: 100, ToneVolume: 100}, Door: Door{Open: 3 * time.Second}}
 }
 
 // A setting is a key of the file and where its value goes.
@@ -122,7 +153,16 @@ type setting struct {
 	at  func(*Config) any // a pointer that set knows
 }
 
-var settings = []setting{
+var settings = slices.Concat(general, buttonSettings("button", func(c *Config) *Button { return &c.Button }), moreButtons())
+
+func moreButtons() (all []setting) {
+	for i := range MaxButtons - 1 {
+		all = append(all, buttonSettings(fmt.Sprintf("button%d", i+2), func(c *Config) *Button { return &c.More[i] })...)
+	}
+	return all
+}
+
+var general = []setting{
 	{"bootstrap", func(c *Config) any { return &c.Bootstrap }},
 	{"listen", func(c *Config) any { return &c.Listen }},
 	{"test_network", func(c *Config) any { return &c.TestNetwork }},
@@ -130,7 +170,23 @@ var settings = []setting{
 	{"complexity", func(c *Config) any { return &c.Complexity }},
 	{"pid", func(c *Config) any { return &c.PID }},
 	{"unknown", func(c *Config) any { return &c.Unknown }},
-	{"button.call", func(c *Config) any { return &c.Button.Call }},
+	{"max_call", func(c *Config) any { return &c.MaxCall }},
+	{"groups", func(c *Config) any { return &c.Groups }},
+	{"dnd.schedule", func(c *Config) any { return &c.DND.Schedule }},
+	{"sounds.country", func(c *Config) any { return &c.Sounds.Country }},
+	{"sounds.ring_volume", func(c *Config) any { return &c.Sounds.RingVolume }},
+	{"sounds.tone_volume", func(c *Config) any { return &c.Sounds.ToneVolume }},
+	{"sounds.ring", func(c *Config) any { return &c.Sounds.Ring }},
+	{"sounds.ringback", func(c *Config) any { return &c.Sounds.Ringback }},
+	{"sounds.busy", func(c *Config) any { return &c.Sounds.Busy }},
+	{"sounds.unreachable", func(c *Config) any { return &c.Sounds.Unreachable }},
+	{"sounds.call_waiting", func(c *Config) any { return &c.Sounds.CallWaiting }},
+	{"sounds.beep", func(c *Config) any { return &c.Sounds.Beep }},
+	{"sounds.hang_up", func(c *Config) any { return &c.Sounds.HangUp }},
+	{"door.line", func(c *Config) any { return &c.Door.Line }},
+	{"door.active_low", func(c *Config) any { return &c.Door.ActiveLow }},
+	{"door.open", func(c *Config) any { return &c.Door.Open }},
+	{"door.pin_file", func(c *Config) any { return &c.Door.PINFile }},
 	{"board.name", func(c *Config) any { return &c.Board.Name }},
 	{"board.microphone", func(c *Config) any { return &c.Board.Microphone }},
 	{"board.speaker", func(c *Config) any { return &c.Board.Speaker }},
@@ -169,17 +225,19 @@ func (c *Config) Check() []Problem {
 	if c.Complexity < 0 || c.Complexity > MaxComplexity {
 		wrong("complexity", "%d: it goes from 0, the least work, to %d, the best sound", c.Complexity, MaxComplexity)
 	}
-	if c.Unknown != Refuse && c.Unknown != Ring {
-		wrong("unknown", "%q: say %q or %q", string(c.Unknown), Refuse, Ring)
+	if c.Unknown != Refuse && c.Unknown != Ring && c.Unknown != Silent {
+		wrong("unknown", "%q: say %q, %q or %q", string(c.Unknown), Ring, Refuse, Silent)
 	}
 	if err := CheckKeyName(c.PID); err != nil {
 		wrong("pid", "%v", err)
 	}
-	if c.Button.Call != "" {
-		if err := CheckName(c.Button.Call); err != nil {
-			wrong("button.call", "%v", err)
-		}
+	if c.MaxCall < 0 || c.MaxCall > MaxCallLength {
+		wrong("max_call", "%v: it goes up to %v, and 0s is for ever", c.MaxCall, MaxCallLength)
 	}
+	c.checkButtons(wrong)
+	c.checkGroups(wrong)
+	c.checkSounds(wrong)
+	c.checkDoor(wrong)
 	c.checkBoard(wrong)
 	for _, a := range c.Bootstrap {
 		if !a.Addr().IsValid() || a.Addr().IsUnspecified() || a.Port() == 0 {
@@ -234,6 +292,40 @@ func (c *Config) checkBoard(wrong func(key, format string, a ...any)) {
 	}
 	if b.Settle < 0 || b.Settle > MaxSettle {
 		wrong("board.settle", "%v: it goes up to %v", b.Settle, MaxSettle)
+	}
+}
+
+func (c *Config) checkSounds(wrong func(key, format string, a ...any)) {
+	if v := c.Sounds.RingVolume; v < 0 || v > 100 {
+		wrong("sounds.ring_volume", "%d: it goes from 0 to 100 percent", v)
+	}
+	if v := c.Sounds.ToneVolume; v < MinToneVolume || v > 100 {
+		wrong("sounds.tone_volume", "%d: it goes from %d to 100 percent, since that the box has answered by itself has to be heard", v, MinToneVolume)
+	}
+}
+
+func (c *Config) checkDoor(wrong func(key, format string, a ...any)) {
+	d := &c.Door
+	if d.Line == "" && d.PINFile == "" {
+		if d.ActiveLow {
+			wrong("door.line", "a door needs it: the line that opens it")
+		}
+		return
+	}
+	if d.PINFile == "" {
+		wrong("door.pin_file", "a door needs it: the file with the PIN that a contact has to know")
+	}
+	simulated := c.Board.Name == "sim"
+	switch {
+	case d.Line == "" && !simulated, d.Line == "none":
+		wrong("door.line", "a door needs it: the line that opens it")
+	case !d.Line.ok():
+		wrong("door.line", "%q is no name of a line, nor a line's number: hushbell devices lists what there is", string(d.Line))
+	case d.Line != "" && (d.Line == c.Board.ButtonLine || d.Line == c.Board.LEDLine):
+		wrong("door.line", "%s is the line of the button or the LED", string(d.Line))
+	}
+	if d.Open <= 0 || d.Open > MaxDoorOpen {
+		wrong("door.open", "%v: it goes up to %v", d.Open, MaxDoorOpen)
 	}
 }
 

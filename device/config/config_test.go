@@ -121,7 +121,7 @@ frobnicate = 1
 			`f:2: hops: 4 hops: 1 to 3 are possible, and fewer than 3 give up anonymity`,
 			`f:3: there is no complexty: do you mean complexity?`,
 			`f:4: test_network: want true or false`,
-			`f:5: unknown: "greet": say "refuse" or "ring"`,
+			`f:5: unknown: "greet": say "ring", "refuse" or "silent"`,
 			`f:6: pid: "../box" cannot be the name of a pid: take 1 to 32 of a-z, 0-9, - and _`,
 			`f:8: there is no buton: do you mean button?`,
 			`f:12: button.call: " x" cannot be a name: it begins or ends with a blank, or begins with -`,
@@ -215,9 +215,12 @@ func TestSettings(t *testing.T) {
 // leaves counts the fields of our own structs that are no such structs.
 func leaves(t reflect.Type) (n int) {
 	for f := range t.Fields() {
-		if f.Type.Kind() == reflect.Struct && f.Type.PkgPath() == t.PkgPath() {
+		switch {
+		case f.Type.Kind() == reflect.Struct && f.Type.PkgPath() == t.PkgPath():
 			n += leaves(f.Type)
-		} else {
+		case f.Type.Kind() == reflect.Array:
+			n += f.Type.Len() * leaves(f.Type.Elem())
+		default:
 			n++
 		}
 	}

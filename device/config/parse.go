@@ -123,6 +123,9 @@ func (d *document) take(c *Config, key string) {
 			return // with all that is in it
 		}
 	}
+	if strings.HasPrefix(key, "groups.") {
+		return // is what groups has
+	}
 	i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
 	if i < 0 {
 		d.refuse(key)
@@ -226,6 +229,41 @@ func set(at, v any) (wrong []string) {
 		var s string
 		wrong = set(&s, v)
 		*at = Unknown(s)
+	case *Action:
+		var s string
+		wrong = set(&s, v)
+		*at = Action(s)
+	case *Schedule:
+		list, ok := v.([]any)
+		if !ok {
+			say(`want a list of times, such as ["22:00-07:00", "sat-sun 13:00-15:00"]`)
+		}
+		for _, v := range list {
+			s, _ := v.(string)
+			w, err := ParseWindow(s)
+			if err != nil {
+				say("%v", err)
+			}
+			*at = append(*at, w)
+		}
+	case *map[string][]string:
+		table, ok := v.(map[string]any)
+		if !ok {
+			say("want names of groups, each with a list of contacts: write [groups] on a line of its own, and below it house = [\"kitchen\", \"workshop\"]")
+		}
+		*at = map[string][]string{}
+		for name, v := range table {
+			(*at)[name] = nil
+			list, ok := v.([]any)
+			for _, v := range list {
+				s, isText := v.(string)
+				ok = ok && isText
+				(*at)[name] = append((*at)[name], s)
+			}
+			if !ok {
+				say("%s: want a list of contacts, such as [\"kitchen\", \"workshop\"]", name)
+			}
+		}
 	case *Bias:
 		var s string
 		wrong = set(&s, v)
