@@ -42,11 +42,12 @@ var layers = map[string]string{
 	"voipcore": "voipcore/pid voipcore/wire voipcore/clock voipcore/dht voipcore/kx voipcore/session" +
 		" voipcore/call voipcore/voice voipcore/durable",
 
-	"device":              "voipcore voipcore/call voipcore/pid voipcore/voice",
+	"device":              "device/tone voipcore voipcore/call voipcore/pid voipcore/voice",
 	"device/config":       "voipcore/pid voipcore/durable",
 	"device/tone":         "voipcore/voice voipcore/voice/wav",
 	"device/control":      "",
-	"device/cmd/hushbell": "alsa board device device/config device/control gpio systemd voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
+	"device/missed":       "voipcore/durable",
+	"device/cmd/hushbell": "alsa board device device/config device/control device/missed device/tone gpio systemd voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
 }
 
 // topLevel are the names that the tree may have at its top, beside dotfiles.

@@ -1,98 +1,27 @@
 package device
 
 import (
-	"fmt"
-	"time"
-
 	"hushbell/voipcore"
 	"hushbell/voipcore/call"
 )
 
-// A State is what the box does. There is one at a time.
-type State uint8
-
-// The states. From Declined on they show for a while what became of a call.
-const (
-	Offline     State = iota // nothing, and it cannot be called at present
-	Idle                     // nothing
-	Calling                  // looks for the far box
-	RingingFar               // the far box rings
-	Waiting                  // the far line is busy, and we have a place in its queue
-	RingingHere              // somebody calls
-	Answering                // somebody calls, and the button was pressed
-	InCall                   // talk
-	Declined
-	Busy
-	NoAnswer
-	Unreachable
-	Ended
-	numStates
-)
-
-// A group is a set of states that take events alike.
-type group uint8
-
-const (
-	resting group = iota
-	seeking       // our call, before the answer
-	ringing
-	answering
-	talking
-	telling // what became of a call
-	numGroups
-)
-
-// states is what a state brings with it. Step switches sound and timer by this
-// table, so no transition can forget to.
-var states = [numStates]struct {
-	name  string
-	group group
-	lamp  string        // the pattern of the LED, by the names of package gpio
-	sound bool          // microphone and speaker run
-	shown time.Duration // how long it lasts, for those that end by themselves
-}{
-	Offline:     {name: "offline", group: resting, lamp: "heartbeat"},
-	Idle:        {name: "idle", group: resting, lamp: "off"},
-	Calling:     {name: "calling", group: seeking, lamp: "fast blink"},
-	RingingFar:  {name: "ringing far", group: seeking, lamp: "slow blink"},
-	Waiting:     {name: "waiting", group: seeking, lamp: "2 blinks"},
-	RingingHere: {name: "ringing here", group: ringing, lamp: "fast blink"},
-	Answering:   {name: "answering", group: answering, lamp: "on"},
-	InCall:      {name: "in call", group: talking, lamp: "on", sound: true},
-	Declined:    {name: "declined", group: telling, lamp: "3 blinks", shown: showFailure},
-	Busy:        {name: "busy", group: telling, lamp: "4 blinks", shown: showFailure},
-	NoAnswer:    {name: "no answer", group: telling, lamp: "5 blinks", shown: showFailure},
-	Unreachable: {name: "unreachable", group: telling, lamp: "6 blinks", shown: showFailure},
-	Ended:       {name: "ended", group: telling, lamp: "off", shown: showEnd},
-}
-
-const (
-	showFailure = 5 * time.Second // 6 blinks and the pause behind them
-	showEnd     = time.Second
-)
-
-// String returns the state as people read it.
-func (s State) String() string {
-	if s < numStates {
-		return states[s].name
-	}
-	return fmt.Sprintf("state %d", uint8(s))
-}
-
-// Lamp returns the name of the pattern that the LED shows in this state.
-func (s State) Lamp() string { return states[s].lamp }
-
 // A Kind is what an Event is.
 type Kind uint8
 
-// What can happen: to the button, by command, to the network, and to calls.
+// What can happen: to a button, by command, to the box, and to calls.
 const (
 	Press         Kind = iota
+	TalkStart          // a button for push to talk is held from now on
+	TalkEnd            // until now
 	CallCommand        // as a press that calls, but somebody else
 	AnswerCommand      // as a press that answers
 	HangUpCommand      // as a press that hangs up
 	WentOnline         //
 	WentOffline        //
+	QuietBegan         // do not disturb
+	QuietEnded         //
+	Diagnosed          // Trouble says what is wrong, if anything
+	TooLong            // the call has lasted as long as one may
 	TimeUp             // a result was shown for long enough
 	Placed             // what PlaceCall has led to: Call is its number
 
@@ -113,16 +42,21 @@ const (
 	numKinds
 )
 
-var kindNames = [numKinds]string{"Press", "CallCommand", "AnswerCommand", "HangUpCommand", "WentOnline", "WentOffline",
+var kindNames = [numKinds]string{"Press", "TalkStart", "TalkEnd", "CallCommand", "AnswerCommand", "HangUpCommand",
+	"WentOnline", "WentOffline", "QuietBegan", "QuietEnded", "Diagnosed", "TooLong",
 	"TimeUp", "Placed", "FarRings", "FarQueues", "RingsHere", "RingStops", "Answered", "EndDeclined", "EndBusy",
 	"EndNoAnswer", "EndUnreachable", "EndHungUp", "EndMissed", "EndLost", "Vanished", "Knocks"}
 
 func (k Kind) String() string { return kindNames[k] }
 
+// ends reports whether a call is over by it.
+func (k Kind) ends() bool { return k >= EndDeclined && k <= Vanished }
+
 // An Event is something that happens to the box.
 type Event struct {
-	Kind Kind
-	Call call.ID // from Placed on
+	Kind    Kind
+	Call    call.ID // from Placed on
+	Trouble State   // Diagnosed: NoNetwork and the like; 0 is none
 }
 
 // kinds maps what a Core tells.
@@ -145,30 +79,40 @@ var kinds = map[voipcore.EventKind]Kind{
 // A Do says what has to be done.
 type Do uint8
 
-// What Step has done, in this order: silence first, and what leads to further
-// events last.
+// What Step has done, in this order: voice begins before the tone changes and
+// ends after it, so that a speaker that goes on playing is not stopped between;
+// what leads to further events is last.
 const (
-	SoundOn Do = iota
-	SoundOff
+	VoiceOn    Do = iota
+	ChangeTone    // to that of the state
+	VoiceOff
 	ShowResult // TimeUp when the state has lasted as long as it is shown
 	StopShowing
-	PlaceCall // then Placed, or an End of call 0
+	Click       // tell that the press was taken: a short sound
+	AnswerBeep  // tell that the box has answered by itself: a sound that cannot be missed
+	ConnectTone // tell that the far end has answered
+	PlaceCall   // then Placed, or an End of call 0
 	PickUp
 	PutDown
 	numDos
 )
 
-var doNames = [numDos]string{"SoundOn", "SoundOff", "ShowResult", "StopShowing", "PlaceCall", "PickUp", "PutDown"}
+var doNames = [numDos]string{"VoiceOn", "ChangeTone", "VoiceOff", "ShowResult", "StopShowing", "Click", "AnswerBeep",
+	"ConnectTone", "PlaceCall", "PickUp", "PutDown"}
 
 func (d Do) String() string { return doNames[d] }
 
 // A Machine is how the box behaves: a value that can be copied and compared.
 // It has no clock, goroutine or I/O. The zero Machine is offline.
 type Machine struct {
-	State  State
-	Online bool    // we can be called
-	Call   call.ID // the call that the state is about; 0 in the others, and while one is placed
-	Down   call.ID // the last one that we have put down: of it we want to hear no more
+	State   State
+	Online  bool    // we can be called
+	Quiet   bool    // do not disturb
+	Trouble State   // what is wrong with the box; 0 for nothing
+	Held    bool    // a button for push to talk is
+	Call    call.ID // the call that the state is about; 0 in the others, and while one is placed
+	Waits   call.ID // in CallWaiting, the one that waits; 0 in all others
+	Down    call.ID // the last one that we have put down: of it we want to hear no more
 }
 
 // Alive reports whether the state is about a call that is not over.
@@ -176,8 +120,26 @@ func (m Machine) Alive() bool { return states[m.State].group.alive() }
 
 func (g group) alive() bool { return g != resting && g != telling }
 
-// rest is what the box does when it does nothing.
+// Speaks reports whether the far end is to hear us, with a box that has push to
+// talk or not.
+func (m Machine) Speaks(pushToTalk bool) bool { return m.State.Voice() && (m.Held || !pushToTalk) }
+
+// rest is what the box does when it does nothing: see Machine.rest.
 const rest State = numStates
+
+// rest returns the state of a box that does nothing.
+func (m Machine) rest() State {
+	wayOut := m.Trouble == NoNetwork || m.Trouble == NoRelays // of that Online knows sooner
+	switch {
+	case m.Trouble != 0 && !(wayOut && m.Online):
+		return m.Trouble
+	case !m.Online:
+		return Offline
+	case m.Quiet:
+		return Quiet
+	}
+	return Idle
+}
 
 // A transition is the next state, and what has to be done besides what it
 // brings with it.
@@ -192,18 +154,22 @@ type row map[Kind]transition
 // What is not there changes nothing.
 var own = [numGroups]row{
 	resting: {
-		Press:       {Calling, []Do{PlaceCall}},
+		Press:       {Calling, []Do{Click, PlaceCall}},
+		TalkStart:   {Calling, []Do{Click, PlaceCall}},
 		CallCommand: {Calling, []Do{PlaceCall}},
 		WentOnline:  {rest, nil},
 		WentOffline: {rest, nil},
+		QuietBegan:  {rest, nil},
+		QuietEnded:  {rest, nil},
+		Diagnosed:   {rest, nil},
 	},
 	seeking: {
-		Press:          {Ended, []Do{PutDown}},
-		HangUpCommand:  {Ended, []Do{PutDown}},
+		Press:          {HungUp, []Do{PutDown}},
+		HangUpCommand:  {HungUp, []Do{PutDown}},
 		FarRings:       {RingingFar, nil},
 		FarQueues:      {Waiting, nil},
 		RingsHere:      {RingingHere, nil}, // whom we called was calling us
-		Answered:       {InCall, nil},
+		Answered:       {InCall, []Do{ConnectTone}},
 		EndDeclined:    {Declined, nil},
 		EndBusy:        {Busy, nil},
 		EndNoAnswer:    {NoAnswer, nil},
@@ -215,22 +181,25 @@ var own = [numGroups]row{
 	},
 	ringing: {
 		Press:         {Answering, []Do{PickUp}},
+		TalkStart:     {Answering, []Do{PickUp}},
 		AnswerCommand: {Answering, []Do{PickUp}},
 		HangUpCommand: {rest, []Do{PutDown}},
 		RingStops:     {rest, nil}, // it may ring again
-		Answered:      {InCall, nil},
+		Answered:      {InCall, []Do{AnswerBeep}},
 	},
 	answering: {
-		Press:         {Ended, []Do{PutDown}},
-		HangUpCommand: {Ended, []Do{PutDown}},
+		Press:         {HungUp, []Do{PutDown}},
+		HangUpCommand: {HungUp, []Do{PutDown}},
 		Answered:      {InCall, nil},
 	},
 	talking: {
-		Press:         {Ended, []Do{PutDown}},
-		HangUpCommand: {Ended, []Do{PutDown}},
+		Press:         {HungUp, []Do{PutDown}},
+		HangUpCommand: {HungUp, []Do{PutDown}},
+		TooLong:       {Ended, []Do{PutDown}},
 	},
 	telling: {
-		Press:       {Calling, []Do{PlaceCall}},
+		Press:       {Calling, []Do{Click, PlaceCall}},
+		TalkStart:   {Calling, []Do{Click, PlaceCall}},
 		CallCommand: {Calling, []Do{PlaceCall}},
 		TimeUp:      {rest, nil},
 	},
@@ -238,13 +207,7 @@ var own = [numGroups]row{
 
 // Step returns the box as it is after e, and what has to be done, in order.
 func (m Machine) Step(e Event) (Machine, []Do) {
-	switch e.Kind {
-	case WentOnline, WentOffline:
-		m.Online = e.Kind == WentOnline
-	case Placed:
-		if m.State == Calling && m.Call == 0 {
-			m.Call = e.Call
-		}
+	if m.note(e) {
 		return m, nil
 	}
 	t, ok := m.find(e)
@@ -253,20 +216,43 @@ func (m Machine) Step(e Event) (Machine, []Do) {
 	}
 	was := m.State
 	if m.State = t.next; m.State == rest {
-		m.State = Offline
-		if m.Online {
-			m.State = Idle
-		}
+		m.State = m.rest()
 	}
 	switch {
-	case len(t.do) > 0 && t.do[0] == PutDown:
+	case len(t.do) > 0 && t.do[len(t.do)-1] == PutDown:
 		m.Down, m.Call = m.Call, 0
 	case !m.Alive():
 		m.Call = 0
-	case e.Call != 0:
+	case m.State == CallWaiting:
+		m.Waits = e.Call
+	case e.Call != 0 && !e.Kind.ends(): // the one that waits may have gone
 		m.Call = e.Call
 	}
+	if m.State != CallWaiting {
+		m.Waits = 0
+	}
 	return m, append(brings(was, m.State), t.do...)
+}
+
+// note keeps what an event says beside what it does, and reports whether that is
+// all there is to it.
+func (m *Machine) note(e Event) bool {
+	switch e.Kind {
+	case WentOnline, WentOffline:
+		m.Online = e.Kind == WentOnline
+	case QuietBegan, QuietEnded:
+		m.Quiet = e.Kind == QuietBegan
+	case Diagnosed:
+		m.Trouble = e.Trouble
+	case TalkStart, TalkEnd:
+		m.Held = e.Kind == TalkStart
+	case Placed:
+		if m.State == Calling && m.Call == 0 {
+			m.Call = e.Call
+		}
+		return true
+	}
+	return false
 }
 
 // find returns the transition for e, if there is one.
@@ -274,7 +260,7 @@ func (m Machine) find(e Event) (t transition, ok bool) {
 	g := states[m.State].group
 	switch {
 	case e.Kind < Placed || e.Call == m.Call && g.alive():
-		if t, ok = own[g][e.Kind]; !ok && e.Kind >= EndDeclined && e.Kind <= Vanished && g.alive() {
+		if t, ok = own[g][e.Kind]; !ok && e.Kind.ends() && g.alive() {
 			// Every end of a call is an end, however it is called.
 			return transition{next: Ended}, true
 		}
@@ -284,10 +270,14 @@ func (m Machine) find(e Event) (t transition, ok bool) {
 	}
 	// Another call. voipcore gives it the line only when the line is free, so
 	// the one that we had is none any more.
-	switch e.Kind {
-	case RingsHere:
+	switch {
+	case e.Kind == RingsHere:
 		return transition{next: RingingHere}, true
-	case Answered:
+	case e.Kind == Answered:
+		return transition{InCall, []Do{AnswerBeep}}, true
+	case e.Kind == Knocks && g == talking:
+		return transition{next: CallWaiting}, true
+	case e.Kind.ends() && e.Call == m.Waits:
 		return transition{next: InCall}, true
 	}
 	return t, false
@@ -296,11 +286,14 @@ func (m Machine) find(e Event) (t transition, ok bool) {
 // brings is what changes by itself from one state to another.
 func brings(was, is State) (do []Do) {
 	a, b := states[was], states[is]
-	switch {
-	case a.sound && !b.sound:
-		do = append(do, SoundOff)
-	case b.sound && !a.sound:
-		do = append(do, SoundOn)
+	if b.voice && !a.voice {
+		do = append(do, VoiceOn)
+	}
+	if a.tone != b.tone || a.voice && !b.voice { // with the voice, a beep ends, too
+		do = append(do, ChangeTone)
+	}
+	if a.voice && !b.voice {
+		do = append(do, VoiceOff)
 	}
 	switch {
 	case b.shown > 0 && was != is:

@@ -3,12 +3,15 @@ package device
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"hushbell/device/tone"
 	"hushbell/gpio"
 	"hushbell/voipcore"
 	"hushbell/voipcore/call"
@@ -20,11 +23,17 @@ var update = flag.Bool("update", false, "write testdata/behaviour.golden")
 func TestBehaviour(t *testing.T) {
 	var b strings.Builder
 	for s := range numStates {
-		fmt.Fprintf(&b, "%v: LED %s\n", s, s.Lamp())
+		fmt.Fprintf(&b, "%v: LED %s, plays %v\n", s, s.Lamp(), s.Tone())
 		for k := range numKinds {
-			m := Machine{State: s, Online: s != Offline, Down: 2}
+			m := Machine{State: s, Online: s != Offline, Quiet: s == Quiet, Down: 2}
+			if s >= NoNetwork && s <= ClockWrong {
+				m.Trouble, m.Online = s, s == NoSound || s == ClockWrong
+			}
 			if m.Alive() {
 				m.Call = 7
+			}
+			if s == CallWaiting {
+				m.Waits = 8
 			}
 			about := []struct {
 				call call.ID
@@ -43,11 +52,11 @@ func TestBehaviour(t *testing.T) {
 				}
 			}
 			for _, a := range about {
-				next, do := m.Step(Event{k, a.call})
-				if next == m && len(do) == 0 {
+				next, do := m.Step(Event{Kind: k, Call: a.call, Trouble: NoSound})
+				if next.State == m.State && len(do) == 0 {
 					continue
 				}
-				fmt.Fprintf(&b, "    %-32v -> %-13v %v\n", k.String()+a.of, next.State, do)
+				fmt.Fprintf(&b, "    %-32v -> %-14v %v\n", k.String()+a.of, next.State, do)
 			}
 		}
 	}
@@ -84,104 +93,196 @@ func TestStates(t *testing.T) {
 		if !slices.Contains(patterns, s.Lamp()) {
 			t.Errorf("%v: no LED pattern is called %q", s, s.Lamp())
 		}
-		if (states[s].shown > 0) != (states[s].group == telling) || states[s].sound != (s == InCall) {
-			t.Errorf("%v: shown %v, sound %v", s, states[s].shown, states[s].sound)
+		if (states[s].shown > 0) != (states[s].group == telling) || s.Voice() != (states[s].group == talking) {
+			t.Errorf("%v: shown %v, voice %v", s, states[s].shown, s.Voice())
+		}
+		if states[s].group == resting && s.Tone() != tone.None {
+			t.Errorf("%v: plays %v, for ever", s, s.Tone())
 		}
 	}
 	if len(groups) != int(numGroups) {
 		t.Errorf("%d of %d groups are used", len(groups), numGroups)
 	}
 	for k := voipcore.Reachability + 1; k <= voipcore.Lost; k++ {
+		if k == voipcore.DoorAsked || k == voipcore.DoorAnswered {
+			continue // are none to the machine
+		}
 		if _, ok := kinds[k]; !ok {
 			t.Errorf("no event for what voipcore calls %v", k)
 		}
 	}
 }
 
-// A world is what a machine believes in: carried out in the simplest way.
+// Every failure has a code of its own, and so has all that is wrong with a box at
+// rest: who counts blinks knows what it is.
+func TestCodesDiffer(t *testing.T) {
+	seen := map[string]State{}
+	for s := range numStates {
+		if !strings.HasSuffix(s.Lamp(), " blinks") {
+			continue
+		}
+		if other, ok := seen[s.Lamp()]; ok {
+			t.Errorf("%v and %v both show %s", s, other, s.Lamp())
+		}
+		seen[s.Lamp()] = s
+	}
+	for _, s := range []State{Quiet, NoNetwork, NoRelays, NoSound, ClockWrong, Declined, Busy, NoAnswer, Unreachable} {
+		if seen[s.Lamp()] != s {
+			t.Errorf("%v has no code", s)
+		}
+	}
+}
+
+// What the README says of states is what they are.
+func TestREADMEHasTheTable(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), "\n"+Table()) {
+		t.Errorf("README.md does not have the table of states:\n%s", Table())
+	}
+}
+
+// A world is what a machine believes in: carried out in the simplest way, with a
+// clock of its own.
 type world struct {
-	sound, timer bool
-	calls        map[call.ID]bool // that we placed, or were told of, and did not put down
-	last         call.ID
+	r     *rand.Rand
+	now   time.Duration
+	voice bool
+	plays tone.Sound    // goes on until another is played
+	shown time.Duration // when the result that is shown goes; 0: none is
+	calls map[call.ID]bool
+	last  call.ID
 }
 
 func (w *world) step(m Machine, e Event) Machine {
+	before := m
 	m, do := m.Step(e)
+	if !slices.IsSorted(do) {
+		panic(fmt.Sprint("out of order: ", do))
+	}
 	for _, do := range do {
 		switch do {
-		case SoundOn, SoundOff:
-			if w.sound == (do == SoundOn) {
-				panic("sound switched twice")
+		case VoiceOn, VoiceOff:
+			if w.voice == (do == VoiceOn) {
+				panic("voice switched twice")
 			}
-			w.sound = do == SoundOn
+			w.voice = do == VoiceOn
+		case ChangeTone:
+			w.plays = m.State.Tone()
+		case Click, AnswerBeep, ConnectTone:
+			if w.plays != tone.None {
+				panic(fmt.Sprintf("%v is cut off by %v in %v", w.plays, do, m.State))
+			}
 		case ShowResult:
-			w.timer = true
+			w.shown = w.now + states[m.State].shown
 		case StopShowing:
-			w.timer = false
+			w.shown = 0
 		case PlaceCall:
-			if rand.N(4) == 0 {
-				m = w.step(m, Event{EndBusy, 0})
+			if w.r.IntN(4) == 0 {
+				m = w.step(m, Event{Kind: EndBusy})
 				continue
 			}
 			w.last++
-			m = w.step(m, Event{Placed, w.last})
+			w.calls[w.last] = true
+			m = w.step(m, Event{Kind: Placed, Call: w.last})
 		case PickUp:
 			if m.Call == 0 {
 				panic("picked up no call")
 			}
 		case PutDown:
-			if m.Down == 0 {
-				panic("put down no call")
+			if m.Down == 0 || m.Down != before.Call {
+				panic("put down another call")
 			}
+			delete(w.calls, m.Down)
 		}
 	}
 	return m
 }
 
-// Whatever happens, in whatever order, no sound plays without a call, no result
-// is shown for ever, no state is about no call, and all comes to rest.
-func TestRandomEvents(t *testing.T) {
+// event is the next one: of any kind, about a call of any age.
+func (w *world) event() Event {
+	e := Event{Kind: Kind(w.r.IntN(int(numKinds)))}
+	switch {
+	case e.Kind == Diagnosed && w.r.IntN(2) == 0:
+		e.Trouble = NoNetwork + State(w.r.IntN(4))
+	case e.Kind > Placed:
+		if e.Call = w.last; w.r.IntN(3) == 0 {
+			w.last++
+			e.Call = w.last
+		} else if w.r.IntN(3) == 0 && w.last > 0 {
+			e.Call -= min(e.Call-1, call.ID(w.r.IntN(3)))
+		}
+		w.calls[e.Call] = !e.Kind.ends()
+		if e.Kind.ends() {
+			delete(w.calls, e.Call)
+		}
+	}
+	return e
+}
+
+// A day of whatever happens, in whatever order: no tone plays and no voice runs
+// without a state for it, no result is shown for longer than its time, no state is
+// about no call, no call that we have placed is left without a state, and all
+// comes to rest.
+func TestRandomDay(t *testing.T) {
 	seed := rand.Uint64()
-	r := rand.New(rand.NewPCG(seed, 0))
-	seen := map[State]bool{}
-	for range 200 {
-		w, m := &world{}, Machine{}
-		var log []string
-		for range 500 {
-			e := Event{Kind: Kind(r.IntN(int(numKinds)))}
-			if e.Kind == TimeUp && !w.timer || e.Kind == Placed {
-				continue
-			}
-			if e.Kind > Placed {
-				if e.Call = w.last; r.IntN(3) == 0 {
-					w.last++
-					e.Call = w.last
-				}
-			}
-			if e.Kind == TimeUp {
-				w.timer = false
-			}
-			log = append(log, fmt.Sprint(e))
-			was := m
-			m = w.step(m, e)
-			seen[m.State] = true
-			switch {
-			case w.sound != (m.State == InCall),
-				w.timer != (states[m.State].group == telling),
-				m.Alive() != (m.Call != 0),
-				m.Call != 0 && m.Call == m.Down,
-				m.State == Idle && !m.Online, m.State == Offline && m.Online:
-				t.Fatalf("seed %d: %+v became %+v, sound %v, timer %v, after %v", seed, was, m, w.sound, w.timer, log)
-			}
+	w := &world{r: rand.New(rand.NewPCG(seed, 0)), calls: map[call.ID]bool{}}
+	m, seen := Machine{}, map[State]bool{}
+	var log []string
+	note := func(e Event) {
+		if log = append(log, fmt.Sprintf("%v %+v", w.now, e)); len(log) > 30 {
+			log = log[1:]
 		}
-		if m.Alive() {
-			m = w.step(m, Event{Vanished, m.Call})
+	}
+	check := func(e Event) {
+		seen[m.State] = true
+		row := states[m.State]
+		switch {
+		case w.voice != row.voice,
+			w.plays != row.tone,
+			(w.shown != 0) != (row.group == telling),
+			w.shown > w.now+row.shown,
+			m.Alive() != (m.Call != 0),
+			m.Call != 0 && m.Call == m.Down,
+			(m.Waits != 0) != (m.State == CallWaiting),
+			m.Call != 0 && m.Call == m.Waits,
+			m.Speaks(true) && (!m.Held || !w.voice),
+			m.Speaks(false) != w.voice,
+			row.group == resting && m.State != m.rest():
+			t.Fatalf("seed %d: %+v in %+v after %+v; before it: %s", seed, m, w, e, strings.Join(log, "\n"))
 		}
-		if w.timer {
+	}
+	for w.now < 24*time.Hour {
+		w.now += time.Duration(w.r.ExpFloat64() * float64(500*time.Millisecond))
+		for w.shown != 0 && w.now >= w.shown {
+			w.shown = 0
 			m = w.step(m, Event{Kind: TimeUp})
 		}
-		if m.State != Idle && m.State != Offline {
-			t.Fatalf("seed %d: does not come to rest: %+v after %v", seed, m, log)
+		e := w.event()
+		if e.Kind == TimeUp || e.Kind == Placed {
+			continue
+		}
+		note(e)
+		m = w.step(m, e)
+		check(e)
+		if w.r.IntN(200) > 0 {
+			continue
+		}
+		// From anywhere it comes to rest when its call ends.
+		end := m
+		rest := *w
+		rest.calls = maps.Clone(w.calls)
+		if end.Alive() {
+			end = rest.step(end, Event{Kind: Vanished, Call: end.Call})
+		}
+		if rest.shown != 0 {
+			rest.shown = 0
+			end = rest.step(end, Event{Kind: TimeUp})
+		}
+		if states[end.State].group != resting || rest.voice || rest.plays != tone.None {
+			t.Fatalf("seed %d: does not come to rest: %+v, %+v; before it: %s", seed, end, rest, strings.Join(log, "\n"))
 		}
 	}
 	if len(seen) != int(numStates) {

@@ -8,26 +8,38 @@ import (
 	"hushbell/voipcore/pid"
 )
 
-// Call calls a contact by name, or a pid. It returns when the call is under way.
-func (d *Device) Call(ctx context.Context, to string) error {
+// Call calls a contact or a group by name, or a pid. With page all who answer
+// take part, else the first one. It returns when the call is under way.
+func (d *Device) Call(ctx context.Context, to string, page bool) error {
 	p := d.policy.Load()
-	c, ok := p.byName(to)
-	if !ok {
+	t, err := p.target(to)
+	if err != nil {
+		return err
+	}
+	if t == nil {
 		id, err := pid.Parse(to)
 		if err != nil {
 			return fmt.Errorf("there is no contact of that name, and it is no pid: %v", err)
 		}
-		peer := p.peer(id)
-		c = Contact{Name: peer.Name, PID: id}
+		t = &target{name: p.peer(id).Name, members: []pid.ID{id}}
 	}
+	t.page = page
 	return d.do(ctx, func() error {
 		if d.m.Alive() {
 			return fmt.Errorf("the line is taken (%v): hang up first", d.m.State)
 		}
-		d.happens(NewsState, Event{Kind: CallCommand}, nil, c)
+		d.happens(NewsState, Event{Kind: CallCommand}, nil, func() (*target, error) { return t, nil })
 		if last := d.Status().Call; !d.m.Alive() && last != nil {
 			return last.Err
 		}
+		return nil
+	})
+}
+
+// SetQuiet switches do-not-disturb.
+func (d *Device) SetQuiet(ctx context.Context, s Switch) error {
+	return d.do(ctx, func() error {
+		d.setQuiet(s)
 		return nil
 	})
 }
@@ -38,7 +50,7 @@ func (d *Device) Answer(ctx context.Context) error {
 		if d.m.State != RingingHere {
 			return fmt.Errorf("nobody is calling (%v)", d.m.State)
 		}
-		d.happens(NewsState, Event{Kind: AnswerCommand}, nil)
+		d.happens(NewsState, Event{Kind: AnswerCommand}, nil, nil)
 		return nil
 	})
 }
@@ -49,7 +61,7 @@ func (d *Device) HangUp(ctx context.Context) error {
 		if !d.m.Alive() {
 			return fmt.Errorf("there is no call (%v)", d.m.State)
 		}
-		d.happens(NewsState, Event{Kind: HangUpCommand}, nil)
+		d.happens(NewsState, Event{Kind: HangUpCommand}, nil, nil)
 		return nil
 	})
 }

@@ -1,8 +1,9 @@
 // Package device is the intercom itself: it joins a button, a lamp and sound to
-// calls. How it behaves is a table without I/O (behaviour.go); this file has
-// what happens come to it one after the other, and carries out what it says.
+// calls. How it behaves is a machine without I/O (behaviour.go) over a table of
+// what each state shows and plays (states.go); this file has what happens come to
+// it one after the other, and carries out what it says.
 //
-//	button, commands, voipcore's events, timers -> Machine.Step -> calls, sound, lamp
+//	buttons, commands, voipcore's events, timers -> Machine.Step -> calls, sound, lamp
 //
 // It knows contacts, but no files, sockets or hardware: those are handed to it.
 package device
@@ -10,14 +11,13 @@ package device
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"hushbell/device/tone"
 	"hushbell/voipcore"
 	"hushbell/voipcore/call"
 	"hushbell/voipcore/pid"
@@ -27,8 +27,11 @@ import (
 type Calls interface {
 	talker
 	Call(own *pid.Key, far pid.ID) (call.ID, error)
+	CallGroup(own *pid.Key, far []pid.ID, page bool) (call.ID, error)
 	Answer(call.ID)
 	HangUp(call.ID)
+	OpenDoor(call.ID, voipcore.PIN) error
+	AnswerDoor(id call.ID, opened bool)
 	Alive(call.ID) bool
 }
 
@@ -36,29 +39,37 @@ type Calls interface {
 // next Set.
 type Lamp interface{ Set(pattern string) }
 
-// A Contact is somebody whom the box knows.
-type Contact struct {
-	Name   string
-	PID    pid.ID
-	Answer bool // a call from them is answered by itself
+// A Gesture is what was done with a button.
+type Gesture struct {
+	Button string // its name in Policy.Buttons
+	Kind   GestureKind
 }
 
-// A Policy is what the owner may change while the box runs.
-type Policy struct {
-	Contacts []Contact
-	Button   string           // the name of the contact that a press calls; "" for none
-	Unknown  voipcore.Welcome // what becomes of strangers: Decline or Ring
-}
+// A GestureKind is what can be done with a button.
+type GestureKind uint8
 
-// Options are what a Device is made of. All but Policy and Tell is needed.
+// The gestures. HoldStart and HoldEnd frame the time for which a button for push
+// to talk is held.
+const (
+	ShortPress GestureKind = iota
+	LongPress
+	DoublePress
+	HoldStart
+	HoldEnd
+)
+
+// Options are what a Device is made of. Policy, Quiet, Now and Tell may be left
+// out.
 type Options struct {
 	Own        *pid.Key // calls are placed with it
 	Policy     Policy
+	Quiet      Switch // how the switch of do-not-disturb stands at the start
 	Microphone Microphone
 	Speaker    Speaker
 	Lamp       Lamp
-	Presses    <-chan struct{} // of the button
-	Tell       func(News)      // told what happens, on the goroutine of Run; nil for nobody
+	Gestures   <-chan Gesture   // of all buttons
+	Now        func() time.Time // what do-not-disturb goes by; nil is time.Now
+	Tell       func(News)       // told what happens, on the goroutine of Run; nil for nobody
 	Log        *slog.Logger
 }
 
@@ -69,12 +80,17 @@ type Device struct {
 	policy atomic.Pointer[Policy]
 	queue  *queue
 
+	quiet atomic.Bool // do not disturb
+
 	// Owned by Run.
-	calls Calls
-	m     Machine
-	sound *sound
-	shown *time.Timer // the result that is shown
-	audit *time.Timer // runs while there is a call
+	calls      Calls
+	m          Machine
+	sound      *sound
+	shown      *time.Timer // the result that is shown
+	audit      *time.Timer // runs while there is a call
+	limit      *time.Timer // how long the call may last
+	guard      doorGuard
+	doorAnswer chan<- error // of size 1: who waits for the far end's door; nil for nobody
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -82,9 +98,11 @@ type Device struct {
 
 // A Status is what the box does.
 type Status struct {
-	State State
-	Since time.Time
-	Call  *Call // the one that stands, or the last one; nil before the first
+	State  State
+	Since  time.Time
+	Call   *Call  // the one that stands, or the last one; nil before the first
+	Quiet  bool   // do not disturb
+	Switch Switch // why
 }
 
 // A Call is what is known of a call. It does not change once handed out.
@@ -92,6 +110,7 @@ type Call struct {
 	ID       call.ID // 0: it could not be placed
 	Peer     Peer
 	Outgoing bool
+	Page     bool // all of a group hear us
 	Began    time.Time
 	Answered time.Time // zero: not yet, or never
 	Ended    time.Time // zero while it stands
@@ -100,7 +119,8 @@ type Call struct {
 	Report   voipcore.Report
 }
 
-// A Peer is who is in a call with us. Name is "" for a stranger.
+// A Peer is who is in a call with us. Name is "" for a stranger. Of a group that
+// is being called PID is zero.
 type Peer struct {
 	Name string
 	PID  pid.ID
@@ -122,6 +142,8 @@ const (
 	NewsCalling = "calling"
 	NewsEnded   = "ended" // Call.Reason says how
 	NewsState   = "state" // it changed, and nothing else happened
+	NewsQuiet   = "quiet" // do-not-disturb was switched
+	NewsDoor    = "door"  // our door was opened
 )
 
 // New returns a Device. Its Welcome and Notify are for voipcore.Open, and what
@@ -130,30 +152,58 @@ func New(o Options) *Device {
 	if o.Tell == nil {
 		o.Tell = func(News) {}
 	}
-	d := &Device{o: o, sound: newSound(o.Microphone, o.Speaker, o.Log), queue: newQueue()}
-	d.status.Since = time.Now()
-	d.Configure(o.Policy)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Policy.Tones == nil {
+		var err error
+		if o.Policy.Tones, err = tone.New(tone.Options{}); err != nil {
+			panic(err) // the default is one that there is
+		}
+	}
+	d := &Device{o: o, sound: newSound(o.Microphone, o.Speaker, o.Policy.Tones, o.Log), queue: newQueue()}
+	d.status.Since, d.status.Switch = time.Now(), o.Quiet
+	d.policy.Store(&o.Policy)
+	d.quiet.Store(d.scheduled() && o.Quiet != Off || o.Quiet == On)
 	return d
 }
 
 // Configure changes the policy. A call that stands goes on.
 func (d *Device) Configure(p Policy) {
 	p.Contacts = slices.Clone(p.Contacts)
-	d.policy.Store(&p)
+	before := d.policy.Swap(&p)
+	d.queue.put(func() {
+		if p.Tones != nil && p.Tones != before.Tones {
+			d.sound.use(p.Tones)
+			d.sound.play(d.m.State.Tone())
+		}
+		if d.m.State.Voice() {
+			d.limitCall()
+		}
+		d.sound.mute.Store(!d.m.Speaks(p.PushToTalk))
+		d.checkQuiet()
+	})
 }
 
 // Welcome says what becomes of a call. It does not block.
 func (d *Device) Welcome(from pid.ID) voipcore.Welcome {
-	p := d.policy.Load()
-	for _, c := range p.Contacts {
-		if c.PID == from && c.Answer {
-			return voipcore.Admit
+	return d.policy.Load().welcome(from, d.quiet.Load())
+}
+
+// Diagnose tells what is wrong with the box: NoNetwork, NoRelays, NoSound or
+// ClockWrong; 0 is nothing. It does not block.
+func (d *Device) Diagnose(trouble State) {
+	d.queue.put(func() {
+		if trouble == d.m.Trouble {
+			return
 		}
-		if c.PID == from {
-			return voipcore.Ring
+		if trouble == 0 {
+			d.o.Log.Info("trouble is over", "trouble", d.m.Trouble)
+		} else {
+			d.o.Log.Warn("trouble", "trouble", trouble, "led", trouble.Lamp())
 		}
-	}
-	return p.Unknown
+		d.happens(NewsState, Event{Kind: Diagnosed, Trouble: trouble}, nil, nil)
+	})
 }
 
 // Notify takes what a Core tells. It does not block.
@@ -170,31 +220,45 @@ func (d *Device) Status() Status {
 // both ends call each other, one of the calls ends without a word.
 const auditEvery = 5 * time.Second
 
+// quietEvery is how often the schedule of do-not-disturb is looked at.
+const quietEvery = 20 * time.Second
+
 // Run runs the box until ctx is done. Then the sound is off and the lamp dark;
 // ending calls is left to the Core's Close. It can be run once.
 func (d *Device) Run(ctx context.Context, calls Calls) error {
 	d.calls = calls
-	d.shown, d.audit = stopped(), stopped()
+	d.shown, d.audit, d.limit = stopped(), stopped(), stopped()
 	defer d.shown.Stop()
 	defer d.audit.Stop()
+	defer d.limit.Stop()
+	tick := time.NewTicker(quietEvery)
+	defer tick.Stop()
 	defer d.o.Lamp.Set("off")
 	defer d.sound.wait()
 	defer d.sound.off()
+	defer d.sound.play(tone.None)
 	defer d.queue.close()
 	d.o.Lamp.Set(d.m.State.Lamp())
+	d.quiet.Store(false) // so that it is told of
+	d.checkQuiet()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.queue.more:
 			d.catchUp()
-		case <-d.o.Presses:
+		case g := <-d.o.Gestures:
 			d.catchUp() // a press is about what is now
-			d.pressed()
+			d.gesture(g)
 		case <-d.shown.C:
-			d.happens(NewsState, Event{Kind: TimeUp}, nil)
+			d.happens(NewsState, Event{Kind: TimeUp}, nil, nil)
 		case <-d.audit.C:
 			d.checkCall()
+		case <-d.limit.C:
+			d.o.Log.Info("the call has lasted as long as a call may")
+			d.happens(NewsState, Event{Kind: TooLong}, nil, nil)
+		case <-tick.C:
+			d.checkQuiet()
 		}
 	}
 }
@@ -227,19 +291,43 @@ func stopped() *time.Timer {
 	return t
 }
 
-func (d *Device) pressed() {
+// gestures maps gestures to what they are to the machine.
+var gestures = map[GestureKind]Kind{ShortPress: Press, LongPress: Press, DoublePress: Press, HoldStart: TalkStart, HoldEnd: TalkEnd}
+
+// gesture does what a gesture at a button means.
+func (d *Device) gesture(g Gesture) {
+	button := d.policy.Load().Buttons[g.Button]
+	action := button.Press
+	switch g.Kind {
+	case LongPress:
+		action = button.Long
+	case DoublePress:
+		action = button.Double
+	case HoldEnd:
+		d.happens(NewsState, Event{Kind: TalkEnd}, nil, nil)
+		return
+	}
 	d.o.Log.Info("button pressed", "state", d.m.State)
-	d.happens(NewsPress, Event{Kind: Press}, nil)
+	switch action.Do {
+	case DoQuiet:
+		d.setQuiet(d.status.Switch.toggle(d.scheduled()))
+		d.sound.play(tone.Click)
+	case DoHangUp:
+		d.happens(NewsPress, Event{Kind: HangUpCommand}, nil, nil)
+	default:
+		d.happens(NewsPress, Event{Kind: gestures[g.Kind]}, nil, func() (*target, error) { return d.policy.Load().aim(action) })
+	}
 }
 
 // happens lets the machine make a step and carries out what it says. kind and
-// c are what is reported; a NewsState is only if the state changed. target
-// is whom a command calls.
-func (d *Device) happens(kind string, e Event, c *Call, target ...Contact) {
+// c are what is reported; a NewsState is only if the state changed. aim says whom
+// a call is to, if the event leads to one.
+func (d *Device) happens(kind string, e Event, c *Call, aim func() (*target, error)) {
 	was := d.m.State
 	var do []Do
 	before := d.m.Call
 	d.m, do = d.m.Step(e)
+	d.sound.mute.Store(!d.m.Speaks(d.policy.Load().PushToTalk))
 	if d.m.State != was {
 		d.o.Lamp.Set(d.m.State.Lamp())
 		d.mu.Lock()
@@ -250,27 +338,40 @@ func (d *Device) happens(kind string, e Event, c *Call, target ...Contact) {
 		d.o.Tell(News{Kind: kind, At: time.Now(), State: d.m.State, Call: c})
 	}
 	for _, do := range do {
-		d.carryOut(do, before, target)
+		d.carryOut(do, before, aim)
 	}
 	if d.m.Alive() {
 		d.audit.Reset(auditEvery)
 	} else {
 		d.audit.Stop()
 	}
+	if !d.m.State.Voice() {
+		d.doorAnswered(errNoDoorCall)
+	}
 }
 
-func (d *Device) carryOut(do Do, before call.ID, target []Contact) {
+func (d *Device) carryOut(do Do, before call.ID, aim func() (*target, error)) {
 	switch do {
 	case PlaceCall:
-		d.place(target)
+		d.place(aim)
 	case PickUp:
 		d.calls.Answer(d.m.Call)
 	case PutDown:
 		d.calls.HangUp(before)
-	case SoundOn:
+	case VoiceOn:
 		d.sound.on(d.calls)
-	case SoundOff:
+		d.limitCall()
+	case VoiceOff:
 		d.sound.off()
+		d.limit.Stop()
+	case ChangeTone:
+		d.sound.play(d.m.State.Tone())
+	case Click:
+		d.sound.play(tone.Click)
+	case AnswerBeep:
+		d.sound.play(tone.Beep)
+	case ConnectTone:
+		d.sound.play(tone.Connected)
 	case ShowResult:
 		d.shown.Reset(states[d.m.State].shown)
 	case StopShowing:
@@ -278,60 +379,82 @@ func (d *Device) carryOut(do Do, before call.ID, target []Contact) {
 	}
 }
 
-// place calls the target, or whom the button calls.
-func (d *Device) place(target []Contact) {
+// limitCall has the call end when it has lasted as long as one may.
+func (d *Device) limitCall() {
+	since := time.Now()
+	if c := d.Status().Call; c != nil && c.ID == d.m.Call && !c.Answered.IsZero() {
+		since = c.Answered
+	}
+	if most := d.policy.Load().MaxCall; most > 0 {
+		d.limit.Reset(time.Until(since.Add(most)))
+	} else {
+		d.limit.Stop()
+	}
+}
+
+// place calls whom aim says.
+func (d *Device) place(aim func() (*target, error)) {
 	c := Call{Outgoing: true, Began: time.Now()}
 	end := EndUnreachable
-	to, err := d.buttonContact()
-	if len(target) > 0 {
-		to, err = target[0], nil
-	}
+	to, err := aim()
 	if err == nil {
-		c.Peer = Peer{to.Name, to.PID}
-		c.ID, err = d.calls.Call(d.o.Own, to.PID)
+		c.Peer, c.Page = to.peer(), to.page
+		c.ID, err = d.dial(to)
 	}
 	if errors.Is(err, voipcore.ErrLineTaken) {
 		end = EndBusy
 	}
 	if err == nil {
 		d.o.Log.Info("calling", "contact", c.Peer.shown())
-		d.happens(NewsCalling, Event{Kind: Placed, Call: c.ID}, d.record(c))
+		d.happens(NewsCalling, Event{Kind: Placed, Call: c.ID}, d.record(c), nil)
 		return
 	}
 	c.Ended, c.Err, c.Reason = c.Began, err, reasons[end]
 	d.o.Log.Warn("cannot call", "contact", c.Peer.shown(), "err", err)
-	d.happens(NewsEnded, Event{Kind: end}, d.record(c))
+	d.happens(NewsEnded, Event{Kind: end}, d.record(c), nil)
+}
+
+func (d *Device) dial(to *target) (call.ID, error) {
+	if len(to.members) == 1 && !to.page {
+		return d.calls.Call(d.o.Own, to.members[0])
+	}
+	return d.calls.CallGroup(d.o.Own, to.members, to.page)
+}
+
+// scheduled reports whether the schedule of do-not-disturb says so now.
+func (d *Device) scheduled() bool {
+	q := d.policy.Load().Quiet
+	return q != nil && q(d.o.Now())
+}
+
+// setQuiet switches do-not-disturb.
+func (d *Device) setQuiet(s Switch) {
+	d.mu.Lock()
+	d.status.Switch = s
+	d.mu.Unlock()
+	d.checkQuiet()
+	d.o.Tell(News{Kind: NewsQuiet, At: time.Now(), State: d.m.State})
+}
+
+// checkQuiet has do-not-disturb begin or end if it is time.
+func (d *Device) checkQuiet() {
+	quiet, now := d.status.Switch.at(d.scheduled())
+	d.mu.Lock()
+	d.status.Quiet, d.status.Switch = quiet, now
+	d.mu.Unlock()
+	if d.quiet.Swap(quiet) == quiet {
+		return
+	}
+	d.o.Log.Info("do not disturb", "on", quiet, "switch", now)
+	e := Event{Kind: QuietEnded}
+	if quiet {
+		e.Kind = QuietBegan
+	}
+	d.happens(NewsState, e, nil, nil)
 }
 
 // reasons are the ends that place comes to by itself, in voipcore's words.
 var reasons = map[Kind]string{EndBusy: voipcore.Busy.String(), EndUnreachable: voipcore.Unreachable.String()}
-
-func (d *Device) buttonContact() (Contact, error) {
-	p := d.policy.Load()
-	if p.Button == "" {
-		return Contact{}, errors.New("the button calls nobody: name a contact under [button] in the configuration")
-	}
-	if c, ok := p.byName(p.Button); ok {
-		return c, nil
-	}
-	return Contact{}, fmt.Errorf("the button calls %q, but there is no such contact: hushbell contact add %q", p.Button, p.Button)
-}
-
-func (p *Policy) byName(name string) (Contact, bool) {
-	i := slices.IndexFunc(p.Contacts, func(c Contact) bool { return strings.EqualFold(c.Name, name) })
-	if i < 0 {
-		return Contact{}, false
-	}
-	return p.Contacts[i], true
-}
-
-func (p *Policy) peer(id pid.ID) Peer {
-	i := slices.IndexFunc(p.Contacts, func(c Contact) bool { return c.PID == id })
-	if i < 0 {
-		return Peer{PID: id}
-	}
-	return Peer{p.Contacts[i].Name, id}
-}
 
 // shown is the peer as logs show it: never a pid.
 func (p Peer) shown() string {
@@ -343,11 +466,22 @@ func (p Peer) shown() string {
 
 // told takes what voipcore tells.
 func (d *Device) told(e voipcore.Event) {
-	if e.Kind == voipcore.Reachability {
+	switch e.Kind {
+	case voipcore.DoorAsked:
+		d.doorAsked(e)
+		return
+	case voipcore.DoorAnswered:
+		err := ErrDoorClosed
+		if e.Opened {
+			err = nil
+		}
+		d.doorAnswered(err)
+		return
+	case voipcore.Reachability:
 		if e.Online {
-			d.happens(NewsOnline, Event{Kind: WentOnline}, nil)
+			d.happens(NewsOnline, Event{Kind: WentOnline}, nil, nil)
 		} else {
-			d.happens(NewsOffline, Event{Kind: WentOffline}, nil)
+			d.happens(NewsOffline, Event{Kind: WentOffline}, nil, nil)
 		}
 		return
 	}
@@ -356,6 +490,9 @@ func (d *Device) told(e voipcore.Event) {
 	switch {
 	case e.Kind == voipcore.Answered:
 		c.Answered, c.Report = time.Now(), e.Report
+		if c.Peer.PID == (pid.ID{}) && !c.Page { // of a group, it is known now
+			c.Peer = d.policy.Load().peer(e.Peer)
+		}
 	case e.Kind.Final():
 		kind = NewsEnded
 		c.Ended, c.Reason, c.Err, c.Report = time.Now(), e.Kind.String(), e.Err, e.Report
@@ -370,7 +507,7 @@ func (d *Device) told(e voipcore.Event) {
 	if last := d.Status().Call; ours || last != nil && last.ID == e.Call {
 		p = d.record(c)
 	}
-	d.happens(kind, Event{kinds[e.Kind], e.Call}, p)
+	d.happens(kind, Event{Kind: kinds[e.Kind], Call: e.Call}, p, nil)
 }
 
 // call is what is known of the call of an event.
@@ -389,8 +526,11 @@ func (d *Device) record(c Call) *Call {
 	return &c
 }
 
-// checkCall finds out whether the call that the machine is about still is.
+// checkCall finds out whether the calls that the machine is about still are.
 func (d *Device) checkCall() {
+	if w := d.m.Waits; w != 0 && !d.calls.Alive(w) {
+		d.queue.put(func() { d.happens(NewsState, Event{Kind: Vanished, Call: w}, nil, nil) })
+	}
 	id := d.m.Call
 	if id == 0 || d.calls.Alive(id) {
 		d.audit.Reset(auditEvery)
@@ -405,6 +545,6 @@ func (d *Device) checkCall() {
 		c := *last
 		c.Ended, c.Reason = time.Now(), voipcore.Lost.String()
 		d.o.Log.Warn("call vanished", "contact", c.Peer.shown())
-		d.happens(NewsEnded, Event{Vanished, id}, d.record(c))
+		d.happens(NewsEnded, Event{Kind: Vanished, Call: id}, d.record(c), nil)
 	})
 }

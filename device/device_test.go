@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"hushbell/device/tone"
 	"hushbell/voipcore"
 	"hushbell/voipcore/call"
 	"hushbell/voipcore/pid"
@@ -27,7 +29,9 @@ type fakeCore struct {
 	last   call.ID
 	dead   bool // nothing is alive
 	err    error
-	spoken atomic.Int64
+	spoken atomic.Int64 // frames
+	loud   atomic.Int64 // those of them that are not silence
+	onCall func()       // told of each; nil for nobody
 }
 
 func (c *fakeCore) note(what string) {
@@ -46,40 +50,73 @@ func (c *fakeCore) take() []string {
 
 func (c *fakeCore) Call(own *pid.Key, far pid.ID) (call.ID, error) {
 	c.note("call")
+	if c.onCall != nil {
+		c.onCall()
+	}
 	c.called = far
 	c.last++
 	return c.last, c.err
 }
-func (c *fakeCore) Answer(call.ID) { c.note("answer") }
-func (c *fakeCore) HangUp(call.ID) { c.note("hang up") }
+func (c *fakeCore) CallGroup(own *pid.Key, far []pid.ID, page bool) (call.ID, error) {
+	what := "group"
+	if page {
+		what = "page"
+	}
+	c.note(fmt.Sprintf("%s of %d", what, len(far)))
+	c.last++
+	return c.last, c.err
+}
+func (c *fakeCore) OpenDoor(call.ID, voipcore.PIN) error { c.note("door"); return c.err }
+func (c *fakeCore) AnswerDoor(_ call.ID, opened bool)    { c.note(fmt.Sprint("door opened: ", opened)) }
+func (c *fakeCore) Answer(call.ID)                       { c.note("answer") }
+func (c *fakeCore) HangUp(call.ID)                       { c.note("hang up") }
 func (c *fakeCore) Alive(call.ID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.dead
 }
-func (c *fakeCore) Speak(*[voice.FrameSamples]int16) bool { c.spoken.Add(1); return true }
+func (c *fakeCore) Speak(pcm *[voice.FrameSamples]int16) bool {
+	c.spoken.Add(1)
+	if *pcm != [voice.FrameSamples]int16{} {
+		c.loud.Add(1)
+	}
+	return true
+}
 func (c *fakeCore) Listen(pcm *[voice.FrameSamples]int16) bool {
-	pcm[0] = 7
+	for i := range pcm {
+		pcm[i] = 7
+	}
 	return true
 }
 
 // A fakeCard is microphone and speaker in simulated time.
 type fakeCard struct {
 	read, written, stopped atomic.Int64
+	voice, tones           atomic.Int64 // frames of what was written
+	onTone                 func()       // told of the first of them; nil for nobody
 	err                    error
 }
 
-func (c *fakeCard) Read(*[voice.FrameSamples]int16) error {
+func (c *fakeCard) Read(pcm *[voice.FrameSamples]int16) error {
+	pcm[0] = 1
 	time.Sleep(20 * time.Millisecond)
 	c.read.Add(1)
 	return c.err
 }
+
+// Write counts what is heard: the far end is a steady 7 in all samples, and
+// everything else is tones.
 func (c *fakeCard) Write(pcm *[voice.FrameSamples]int16) error {
-	if pcm[0] != 7 {
-		panic("the speaker is not given what was listened to")
+	switch {
+	case pcm[0] == 7 && pcm[voice.FrameSamples-1] == 7:
+		c.voice.Add(1)
+	case *pcm != [voice.FrameSamples]int16{}:
+		if c.tones.Add(1) == 1 && c.onTone != nil {
+			c.onTone()
+		}
 	}
-	time.Sleep(20 * time.Millisecond)
 	c.written.Add(1)
+	time.Sleep(20 * time.Millisecond)
 	return nil
 }
 func (c *fakeCard) Stop() { c.stopped.Add(1) }
@@ -95,7 +132,8 @@ type bench struct {
 	core    *fakeCore
 	card    *fakeCard
 	lamp    *fakeLamp
-	presses chan struct{}
+	presses chan Gesture
+	door    *doorBolt
 	friend  pid.ID
 	log     *bytes.Buffer
 
@@ -107,11 +145,11 @@ type bench struct {
 func onBench(t *testing.T, f func(t *testing.T, b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, core: &fakeCore{}, card: &fakeCard{}, lamp: &fakeLamp{}, presses: make(chan struct{}),
+		b := &bench{t: t, core: &fakeCore{}, card: &fakeCard{}, lamp: &fakeLamp{}, presses: make(chan Gesture), door: &doorBolt{},
 			friend: pid.KeyFromSeed([32]byte{1}).ID(), log: new(bytes.Buffer)}
 		b.Device = New(Options{
-			Own: pid.KeyFromSeed([32]byte{2}), Policy: Policy{Contacts: []Contact{{"Workshop", b.friend, false}}, Button: "workshop"},
-			Microphone: b.card, Speaker: b.card, Lamp: b.lamp, Presses: b.presses,
+			Own: pid.KeyFromSeed([32]byte{2}), Policy: b.policy(),
+			Microphone: b.card, Speaker: b.card, Lamp: b.lamp, Gestures: b.presses,
 			Log: slog.New(slog.NewTextHandler(b.log, nil)),
 			Tell: func(n News) {
 				b.mu.Lock()
@@ -138,8 +176,32 @@ func onBench(t *testing.T, f func(t *testing.T, b *bench)) {
 	})
 }
 
-func (b *bench) press() {
-	b.presses <- struct{}{}
+// policy is that of the bench: a button that calls the workshop, and all of the
+// house with a long press.
+func (b *bench) policy() Policy {
+	return Policy{
+		Contacts: []Contact{{"Workshop", b.friend, false}, {"Kitchen", pid.KeyFromSeed([32]byte{9}).ID(), true}},
+		Groups:   []Group{{"house", []string{"kitchen", "workshop", "cellar"}}},
+		Buttons: map[string]Button{
+			"":  {Press: Action{DoCall, "workshop"}, Long: Action{DoCall, "House"}, Double: Action{Do: DoQuiet}},
+			"2": {Press: Action{DoPage, "house"}, Long: Action{Do: DoHangUp}},
+		},
+		Door: &Door{PIN: voipcore.PIN{'4', '7', '1', '1'}, Open: b.door.open},
+	}
+}
+
+// A doorBolt counts how often it was opened.
+type doorBolt struct {
+	opened int
+	err    error
+}
+
+func (d *doorBolt) open() error { d.opened++; return d.err }
+
+func (b *bench) press() { b.gesture("", ShortPress) }
+
+func (b *bench) gesture(button string, k GestureKind) {
+	b.presses <- Gesture{button, k}
 	synctest.Wait()
 }
 
@@ -190,13 +252,14 @@ func TestCallByButton(t *testing.T) {
 		if r, w, s := b.card.read.Load(), b.card.written.Load(), b.core.spoken.Load(); r < 48 || w < 48 || s < 48 {
 			t.Errorf("in a second %d frames were read, %d written, %d spoken", r, w, s)
 		}
+		stopped := b.card.stopped.Load()
 		b.press()
-		b.want(Ended, "hang up")
+		b.want(HungUp, "hang up")
 		b.tell(voipcore.Ended, 1)
 		time.Sleep(100 * time.Millisecond)
 		r, w := b.card.read.Load(), b.card.written.Load()
 		time.Sleep(10 * time.Second)
-		if b.card.read.Load() != r || b.card.written.Load() != w || b.card.stopped.Load() != 2 {
+		if b.card.read.Load() != r || b.card.written.Load() != w || b.card.stopped.Load() != stopped+2 {
 			t.Error("sound goes on 100 ms after the call")
 		}
 		b.want(Idle)
@@ -221,11 +284,14 @@ func TestAnswerAndReject(t *testing.T) {
 		b.tell(voipcore.Answered, 1)
 		b.want(InCall)
 		b.tell(voipcore.WaitingHere, 2)
+		b.want(CallWaiting)
 		b.tell(voipcore.Missed, 2)
 		b.want(InCall)
 		if c := b.Status().Call; c.ID != 1 || !c.Ended.IsZero() {
 			t.Errorf("the call of the status is %+v", c)
 		}
+		b.tell(voipcore.WaitingHere, 3)
+		b.want(CallWaiting)
 		b.tell(voipcore.Lost, 1)
 		b.want(Ended)
 		time.Sleep(showEnd)
@@ -274,7 +340,7 @@ func TestCallThatCannotBePlaced(t *testing.T) {
 			b.core.err = tt.err
 			b.press()
 			b.want(tt.want, "call")
-			if err := b.Device.Call(t.Context(), "workshop"); !errors.Is(err, tt.err) {
+			if err := b.Device.Call(t.Context(), "workshop", false); !errors.Is(err, tt.err) {
 				t.Errorf("Call = %v, want %v", err, tt.err)
 			}
 			b.want(tt.want, "call")
@@ -284,7 +350,8 @@ func TestCallThatCannotBePlaced(t *testing.T) {
 		})
 	}
 	onBench(t, func(t *testing.T, b *bench) {
-		b.Configure(Policy{Button: "cellar"})
+		b.Configure(Policy{Buttons: map[string]Button{"": {Press: Action{DoCall, "cellar"}}}})
+		synctest.Wait()
 		b.press()
 		b.want(Unreachable)
 		if !strings.Contains(b.log.String(), `hushbell contact add`) {
@@ -302,19 +369,21 @@ func TestCommands(t *testing.T) {
 		if err := b.HangUp(ctx); err == nil {
 			t.Error("HangUp of nothing is no error")
 		}
-		if err := b.Device.Call(ctx, "cellar"); err == nil {
+		if err := b.Device.Call(ctx, "cellar", false); err == nil {
 			t.Error("Call of nobody is no error")
 		}
 		stranger := pid.KeyFromSeed([32]byte{3}).ID()
-		if err := b.Device.Call(ctx, stranger.String()); err != nil || b.core.called != stranger {
+		if err := b.Device.Call(ctx, stranger.String(), false); err != nil || b.core.called != stranger {
 			t.Errorf("Call of a pid = %v", err)
 		}
-		if err := b.Device.Call(ctx, "workshop"); err == nil {
+		if err := b.Device.Call(ctx, "workshop", false); err == nil {
 			t.Error("Call in a call is no error")
 		}
 		b.want(Calling, "call")
 	})
 }
+
+func always(time.Time) bool { return true }
 
 func TestWelcome(t *testing.T) {
 	onBench(t, func(t *testing.T, b *bench) {
@@ -324,10 +393,14 @@ func TestWelcome(t *testing.T) {
 			friend, stranger voipcore.Welcome
 		}{
 			{Policy{Contacts: []Contact{{"a", b.friend, false}}}, voipcore.Ring, voipcore.Decline},
+			{Policy{Contacts: []Contact{{"a", b.friend, true}}, Unknown: voipcore.Silent}, voipcore.Admit, voipcore.Silent},
+			{Policy{Contacts: []Contact{{"a", b.friend, true}}, Unknown: voipcore.Ring, Quiet: always}, voipcore.Silent, voipcore.Silent},
+			{Policy{Contacts: []Contact{{"a", b.friend, true}}, Unknown: voipcore.Decline, Quiet: always}, voipcore.Silent, voipcore.Decline},
 			{Policy{Contacts: []Contact{{"a", b.friend, true}}, Unknown: voipcore.Ring}, voipcore.Admit, voipcore.Ring},
 			{Policy{}, voipcore.Decline, voipcore.Decline},
 		} {
 			b.Configure(tt.p)
+			synctest.Wait()
 			if f, s := b.Welcome(b.friend), b.Welcome(stranger); f != tt.friend || s != tt.stranger {
 				t.Errorf("%+v: welcome %v and %v, want %v and %v", tt.p, f, s, tt.friend, tt.stranger)
 			}
@@ -377,19 +450,42 @@ func (c *counter) Read(*[voice.FrameSamples]int16) error {
 	}
 	return nil
 }
-func (c *counter) Write(pcm *[voice.FrameSamples]int16) error { return c.Read(pcm) }
-func (c *counter) Stop()                                      {}
+func (c *counter) Write(pcm *[voice.FrameSamples]int16) error {
+	if c.Read(pcm); c.left <= 0 {
+		return errCounted
+	}
+	return nil
+}
+func (c *counter) Stop() {}
+
+var errCounted = errors.New("enough")
 
 func TestLoopsDoNotAllocate(t *testing.T) {
 	stop := new(atomic.Bool)
 	card := &counter{stop: stop}
-	s := newSound(card, card, slog.New(slog.DiscardHandler))
+	tones, err := tone.New(tone.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSound(card, card, tones, slog.New(slog.DiscardHandler))
 	core := &fakeCore{}
-	for name, loop := range map[string]func(talker, *atomic.Bool) error{"capture": s.capture, "play": s.play} {
+	for name, loop := range map[string]func() error{
+		"capture": func() error { return s.capture(core, stop) },
+		"a call, with a tone in it": func() error {
+			s.talk = core
+			s.tones.Load().Play(tone.Waiting)
+			return s.run()
+		},
+		"a tone": func() error {
+			s.talk = nil
+			s.tones.Load().Play(tone.Ring)
+			return s.run()
+		},
+	} {
 		n := testing.AllocsPerRun(5, func() {
 			card.left = 1000
 			stop.Store(false)
-			if err := loop(core, stop); err != nil {
+			if err := loop(); err != nil && err != errCounted {
 				t.Fatal(err)
 			}
 		})

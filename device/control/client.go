@@ -53,10 +53,30 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Press presses the button of the simulated board.
 func (c *Client) Press(ctx context.Context) error { return c.post(ctx, "/press", nil) }
 
-// Call calls a contact by name, or a pid. It returns as soon as the box tries.
-func (c *Client) Call(ctx context.Context, to string) error {
-	return c.post(ctx, "/call", map[string]string{"to": to})
+// Call calls a contact or a group by name, or a pid. With page all who answer take
+// part. It returns as soon as the box tries.
+func (c *Client) Call(ctx context.Context, to string, page bool) error {
+	return c.post(ctx, "/call", map[string]any{"to": to, "page": page})
 }
+
+// SetDND switches do-not-disturb: "on", "off" or "scheduled".
+func (c *Client) SetDND(ctx context.Context, word string) error {
+	return c.post(ctx, "/dnd", map[string]string{"switch": word})
+}
+
+// OpenDoor shows a PIN to the far end of the call that stands, and returns nil when
+// its door is open.
+func (c *Client) OpenDoor(ctx context.Context, pin string) error {
+	return c.post(ctx, "/door", map[string]string{"pin": pin})
+}
+
+// Missed returns the calls that nobody answered, the newest first.
+func (c *Client) Missed(ctx context.Context) (calls []Missed, err error) {
+	return calls, c.do(ctx, http.MethodGet, "/missed", nil, &calls)
+}
+
+// ClearMissed has the box forget them.
+func (c *Client) ClearMissed(ctx context.Context) error { return c.post(ctx, "/missed/clear", nil) }
 
 // Answer answers the call that rings, HangUp ends or rejects the one there is.
 func (c *Client) Answer(ctx context.Context) error { return c.post(ctx, "/answer", nil) }

@@ -5,9 +5,14 @@
 //
 //	GET  /status           Status
 //	POST /press            as the button does (simulated board only)
-//	POST /call  {"to": ..} the name of a contact, or a pid
+//	POST /call  {"to": ..} the name of a contact or a group, or a pid; with
+//	                       "page": true all who answer take part
 //	POST /answer  /hangup
 //	POST /reload           read contacts and configuration again
+//	POST /dnd   {"switch": "on"}   do-not-disturb: "on", "off" or "scheduled"
+//	POST /door  {"pin": ..}        show the far end a PIN to have its door opened
+//	GET  /missed           calls that nobody answered, the newest first
+//	POST /missed/clear     forget them
 //	GET  /events?after=N   Events, one JSON object a line, as they come: those after
 //	                       number N as far as they are kept, or only new ones
 //
@@ -26,10 +31,14 @@ import (
 type Box interface {
 	Status() Status
 	Press(ctx context.Context) error
-	Call(ctx context.Context, to string) error
+	Call(ctx context.Context, to string, page bool) error
 	Answer(ctx context.Context) error
 	HangUp(ctx context.Context) error
 	Reload(ctx context.Context) error
+	SetDND(ctx context.Context, word string) error
+	OpenDoor(ctx context.Context, pin string) error // nil when it is open
+	Missed() []Missed
+	ClearMissed(ctx context.Context) error
 }
 
 // A Status is how a box is.
@@ -42,6 +51,8 @@ type Status struct {
 	Relays  int       `json:"relays"` // known
 	Clock   Clock     `json:"clock"`
 	Call    *Call     `json:"call,omitempty"` // the one that stands, or the last one
+	Missed  int       `json:"missed"`         // calls that nobody answered, and that nobody has cleared
+	DND     DND       `json:"dnd"`
 	Board   Board     `json:"board"`
 	Memory  Memory    `json:"memory"`
 
@@ -49,6 +60,20 @@ type Status struct {
 	// the call that stands, or did not in the last one, so that voice takes
 	// TCP: it works, but is late when the network is bad.
 	VoiceOverTCP bool `json:"voice_over_tcp"`
+}
+
+// A DND is do-not-disturb.
+type DND struct {
+	Active bool   `json:"active"` // nothing rings now
+	Switch string `json:"switch"` // why: "on", "off", or "scheduled"
+}
+
+// A Missed is a call that nobody answered, or several of the same caller in a row.
+type Missed struct {
+	At    time.Time `json:"at"`
+	Peer  string    `json:"peer,omitempty"` // the contact's name; "" for a stranger
+	PID   string    `json:"pid"`
+	Count int       `json:"count"`
 }
 
 // A Clock is what is known of the time.
@@ -62,8 +87,9 @@ type Clock struct {
 // it holds the whole pid.
 type Call struct {
 	Peer     string    `json:"peer,omitempty"` // the contact's name; "" for a stranger
-	PID      string    `json:"pid"`
+	PID      string    `json:"pid"`            // "" of a group that nobody has answered yet
 	Outgoing bool      `json:"outgoing"`
+	Page     bool      `json:"page,omitempty"`
 	Began    time.Time `json:"began"`
 	Answered time.Time `json:"answered,omitzero"`
 	Ended    time.Time `json:"ended,omitzero"` // zero while it stands
@@ -129,7 +155,8 @@ type Memory struct {
 
 // An Event is something that happened. Kind is "online", "offline", "press",
 // "calling", "ringing-far", "waiting", "ringing-here", "stop-ringing",
-// "waiting-here", "answered", "ended", or "state" when only that has changed.
+// "waiting-here", "answered", "ended", "quiet" when do-not-disturb was switched,
+// "door" when our door was opened, or "state" when only that has changed.
 type Event struct {
 	Seq      uint64    `json:"seq"` // counts from 1; Tell sets it
 	At       time.Time `json:"at"`  // by the wall clock; Tell sets it if it is zero

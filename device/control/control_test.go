@@ -36,11 +36,23 @@ func (b *fakeBox) Status() Status {
 	b.note("status")
 	return Status{Version: "v1", State: "in call", Call: &Call{Peer: "workshop", Began: time.Unix(1, 7), Report: Report{SetupMS: 1.5, Voice: Voice{Lost: 3}}}}
 }
-func (b *fakeBox) Press(context.Context) error             { return b.note("press") }
-func (b *fakeBox) Call(_ context.Context, to string) error { return b.note("call " + to) }
-func (b *fakeBox) Answer(context.Context) error            { return b.note("answer") }
-func (b *fakeBox) HangUp(context.Context) error            { return b.note("hangup") }
-func (b *fakeBox) Reload(context.Context) error            { return b.note("reload") }
+func (b *fakeBox) Press(context.Context) error { return b.note("press") }
+func (b *fakeBox) Call(_ context.Context, to string, page bool) error {
+	if page {
+		to += ", page"
+	}
+	return b.note("call " + to)
+}
+func (b *fakeBox) SetDND(_ context.Context, word string) error  { return b.note("dnd " + word) }
+func (b *fakeBox) OpenDoor(_ context.Context, pin string) error { return b.note("door " + pin) }
+func (b *fakeBox) Missed() []Missed {
+	b.note("missed")
+	return []Missed{{At: time.Unix(3, 0).UTC(), Peer: "door", PID: "p", Count: 2}}
+}
+func (b *fakeBox) ClearMissed(context.Context) error { return b.note("clear") }
+func (b *fakeBox) Answer(context.Context) error      { return b.note("answer") }
+func (b *fakeBox) HangUp(context.Context) error      { return b.note("hangup") }
+func (b *fakeBox) Reload(context.Context) error      { return b.note("reload") }
 
 // A served is a Server at work.
 type served struct {
@@ -74,20 +86,29 @@ func TestRequests(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := c.Call(ctx, "workshop"); err != nil {
+	if err := c.Call(ctx, "workshop", false); err != nil {
 		t.Error(err)
 	}
 	got, err := c.Status(ctx)
 	if err != nil || got.Version != "v1" || got.Call.Report.Voice.Lost != 3 || !got.Call.Began.Equal(time.Unix(1, 7)) || !got.Call.Ended.IsZero() {
 		t.Errorf("Status = %+v, %v", got, err)
 	}
-	want := []string{"press", "answer", "hangup", "reload", "call workshop", "status"}
+	for _, err := range []error{c.Call(ctx, "house", true), c.SetDND(ctx, "on"), c.OpenDoor(ctx, "4711"), c.ClearMissed(ctx)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	missed, err := c.Missed(ctx)
+	if err != nil || len(missed) != 1 || missed[0] != (Missed{time.Unix(3, 0).UTC(), "door", "p", 2}) {
+		t.Errorf("Missed = %+v, %v", missed, err)
+	}
+	want := []string{"press", "answer", "hangup", "reload", "call workshop", "status", "call house, page", "dnd on", "door 4711", "clear", "missed"}
 	if !slices.Equal(s.box.asked, want) {
 		t.Errorf("the box was asked for %q, want %q", s.box.asked, want)
 	}
 	s.box.err = errors.New("the line is taken")
 	var refused *RefusedError
-	if err := c.Call(ctx, "workshop"); !errors.As(err, &refused) || refused.Status != http.StatusConflict || err.Error() != "the line is taken" {
+	if err := c.Call(ctx, "workshop", false); !errors.As(err, &refused) || refused.Status != http.StatusConflict || err.Error() != "the line is taken" {
 		t.Errorf("a refused call is %v", err)
 	}
 }
@@ -105,6 +126,8 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/call", "{}", 400},
 		{"POST", "/call", `{"to": 7}`, 400},
 		{"POST", "/call", `{"whom": "workshop"}`, 400},
+		{"POST", "/dnd", "{}", 400},
+		{"POST", "/door", `{"pin": 4711}`, 400},
 		{"POST", "/call", `{"to": "` + strings.Repeat("x", maxBody) + `"}`, 400},
 		{"GET", "/status?" + strings.Repeat("x", 2*maxHeader), "", 431},
 	} {

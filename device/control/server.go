@@ -98,22 +98,44 @@ func (s *Server) routes(streaming context.Context, box Box) http.Handler {
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { s.stream(streaming, w, r) })
 	for path, do := range map[string]func(context.Context) error{
 		"POST /press": box.Press, "POST /answer": box.Answer, "POST /hangup": box.HangUp, "POST /reload": box.Reload,
+		"POST /missed/clear": box.ClearMissed,
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { done(w, do(r.Context())) })
 	}
-	mux.HandleFunc("POST /call", func(w http.ResponseWriter, r *http.Request) {
-		var call struct{ To string }
-		body := json.NewDecoder(r.Body)
-		body.DisallowUnknownFields()
-		if err := body.Decode(&call); err != nil || call.To == "" {
-			refuse(w, http.StatusBadRequest, `say whom to call: {"to": "a contact's name, or a pid"}`)
-			return
-		}
-		done(w, box.Call(r.Context(), call.To))
-	})
+	mux.HandleFunc("GET /missed", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, box.Missed()) })
+	type call struct {
+		To   string
+		Page bool
+	}
+	type dnd struct{ Switch string }
+	type door struct{ PIN string }
+	post(mux, "/call", `say whom to call: {"to": "a contact's name, or a pid"}`,
+		func(c *call) bool { return c.To != "" },
+		func(ctx context.Context, c *call) error { return box.Call(ctx, c.To, c.Page) })
+	post(mux, "/dnd", `say {"switch": "on"}, "off" or "scheduled"`,
+		func(d *dnd) bool { return d.Switch != "" },
+		func(ctx context.Context, d *dnd) error { return box.SetDND(ctx, d.Switch) })
+	post(mux, "/door", `show a PIN: {"pin": "..."}`,
+		func(d *door) bool { return d.PIN != "" },
+		func(ctx context.Context, d *door) error { return box.OpenDoor(ctx, d.PIN) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		mux.ServeHTTP(w, r)
+	})
+}
+
+// post serves requests with a body: good says whether it is one, hint what it has
+// to be.
+func post[T any](mux *http.ServeMux, path, hint string, good func(*T) bool, do func(context.Context, *T) error) {
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		var v T
+		body := json.NewDecoder(r.Body)
+		body.DisallowUnknownFields()
+		if err := body.Decode(&v); err != nil || !good(&v) {
+			refuse(w, http.StatusBadRequest, hint)
+			return
+		}
+		done(w, do(r.Context(), &v))
 	})
 }
 

@@ -17,14 +17,17 @@ import (
 
 func callCommand() *cobra.Command {
 	var p places
-	var wait bool
+	var wait, page bool
 	c := &cobra.Command{
 		Use:   "call NAME|PID",
-		Short: "Have the box call a contact, or a pid",
-		Long: `Has the box that runs here call a contact by name, or a pid. With - the name or
-pid is read from standard input. It returns when the call is under way; with
---wait when it is answered, and fails if it is not.`,
+		Short: "Have the box call a contact, a group, or a pid",
+		Long: `Has the box that runs here call a contact or a group by name, or a pid. With - the
+name or pid is read from standard input. Who answers first of a group gets the
+call; with --page all who answer take part: they hear us, and we hear them. It
+returns when the call is under way; with --wait when it is answered, and fails if
+it is not.`,
 		Example: `  hushbell call workshop
+  hushbell call house --page
   hushbell call workshop --wait && echo "they are there"`,
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -45,24 +48,25 @@ pid is read from standard input. It returns when the call is under way; with
 				return err
 			}
 			if wait {
-				return callAndWait(c.Context(), client, to, c.OutOrStdout())
+				return callAndWait(c.Context(), client, to, page, c.OutOrStdout())
 			}
-			return client.Call(c.Context(), to)
+			return client.Call(c.Context(), to, page)
 		},
 	}
 	p.socketFlag(c.Flags())
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the call is answered, or is not")
+	c.Flags().BoolVar(&page, "page", false, "all of the group who answer take part")
 	return c
 }
 
 // callAndWait calls, and prints what happens until the call is answered.
-func callAndWait(ctx context.Context, client *control.Client, to string, out io.Writer) error {
+func callAndWait(ctx context.Context, client *control.Client, to string, page bool, out io.Writer) error {
 	events, err := client.Events(ctx, math.MaxUint64) // only what is new
 	if err != nil {
 		return err
 	}
 	defer events.Close()
-	if err := client.Call(ctx, to); err != nil {
+	if err := client.Call(ctx, to, page); err != nil {
 		return err
 	}
 	shown := ""
@@ -178,6 +182,12 @@ func showStatus(out io.Writer, s *control.Status) error {
 			row("", "voice takes TCP, since UDP does not pass from here")
 		}
 	}
+	if s.DND.Active || s.DND.Switch != "scheduled" {
+		row("do not disturb", "%s", dndText(s.DND.Active, s.DND.Switch))
+	}
+	if s.Missed > 0 {
+		row("missed", "%d calls: hushbell missed", s.Missed)
+	}
 	row("sound", "board %s, %d overruns of the microphone, %d underruns of the speaker", s.Board.Name, s.Board.MicrophoneXruns, s.Board.SpeakerXruns)
 	for _, p := range s.Board.Problems {
 		row(p.Part, "does not work: %s", remedied(errors.New(p.Error), p.Remedy))
@@ -197,6 +207,9 @@ func showCall(row func(name, format string, a ...any), c *control.Call) {
 	}
 	if peer == "" {
 		peer = c.PID + " (no contact)"
+	}
+	if c.Page {
+		peer += " (all hear)"
 	}
 	switch {
 	case c.Over():

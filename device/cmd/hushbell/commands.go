@@ -8,6 +8,7 @@ func commands() []*cobra.Command {
 		runCommand(), relayCommand(), demoCommand(),
 		pidCommand(), contactCommand(),
 		callCommand(), answerCommand(), hangUpCommand(), pressCommand(), statusCommand(),
+		dndCommand(), missedCommand(), doorCommand(),
 		devicesCommand(), testCommand(),
 		versionCommand(),
 	}

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,8 +20,10 @@ import (
 	"hushbell/device"
 	"hushbell/device/config"
 	"hushbell/device/control"
+	"hushbell/device/missed"
 	"hushbell/systemd"
 	"hushbell/voipcore"
+	"hushbell/voipcore/durable"
 	"hushbell/voipcore/voice"
 	"hushbell/voipcore/voice/celt"
 )
@@ -67,6 +70,13 @@ hushbell test tries it. All that can be said, each of it may be left out:
 
 ` + indent(exampleBoard) + `
 
+How the box behaves, each of it may be left out, too:
+
+` + indent(exampleBehaviour) + `
+
+On SIGHUP, or hushbell contact, contacts and configuration are read again, and taken
+if all of it is right; a call that stands goes on.
+
 A part that is missing or busy keeps nothing else from working: hushbell status
 and the log say what to do, and it is looked for again.
 
@@ -110,22 +120,6 @@ func (p *places) readConfig() (config.Config, error) {
 	return cfg, nil
 }
 
-// policyOf is what a running box can be told anew.
-func policyOf(cfg *config.Config, state string) (device.Policy, error) {
-	cs, err := readContacts(state)
-	if err != nil {
-		return device.Policy{}, err
-	}
-	p := device.Policy{Button: cfg.Button.Call, Unknown: voipcore.Decline}
-	if cfg.Unknown == config.Ring {
-		p.Unknown = voipcore.Ring
-	}
-	for _, c := range cs {
-		p.Contacts = append(p.Contacts, device.Contact{Name: c.Name, PID: c.PID, Answer: c.Answer})
-	}
-	return p, nil
-}
-
 // A box is all that run has opened. It is what the control socket controls.
 type box struct {
 	*places
@@ -137,8 +131,45 @@ type box struct {
 	core   *voipcore.Core
 	server *control.Server
 	system *systemd.Manager
+	missed *missed.Log
+	dnd    *durable.Saver // of how the switch stands
 
-	settled sync.Once // memory was given back
+	gestures  chan device.Gesture // of all buttons
+	reloading sync.Mutex          // held by the one who does
+	settled   sync.Once           // memory was given back
+}
+
+// policy is what the device can be told anew.
+func (b *box) policy(cfg *config.Config) (device.Policy, error) {
+	file, err := b.configFile()
+	if err != nil {
+		return device.Policy{}, err
+	}
+	return policyOf(cfg, b.dir, filepath.Dir(file), b.openDoor)
+}
+
+// remember opens what the box remembers: missed calls, and how the switch of
+// do-not-disturb stands. What cannot be read is no reason not to run.
+func (b *box) remember() device.Switch {
+	var err error
+	lost := func(err error) { b.log.Error("cannot save", "err", err) }
+	if b.missed, err = missed.Open(filepath.Join(b.dir, "missed.json"), lost); err != nil {
+		b.log.Error("cannot read", "err", err)
+	}
+	file := filepath.Join(b.dir, "dnd")
+	b.dnd = durable.NewSaver(file, 0o600, lost)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return device.Scheduled
+	}
+	s := device.Scheduled
+	if err == nil {
+		s, err = device.ParseSwitch(strings.TrimSpace(string(text)))
+	}
+	if err != nil {
+		b.log.Error("do-not-disturb is as the schedule says: it is not known how its switch stood", "err", err)
+	}
+	return s
 }
 
 // runBox opens everything, runs it until ctx is done, and closes it again.
@@ -161,12 +192,13 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	if err != nil {
 		return err
 	}
-	policy, err := policyOf(&b.cfg, b.dir)
+	policy, err := b.policy(&b.cfg)
 	if err != nil {
 		return err
 	}
 	o := boardOptions(&b.cfg.Board)
 	o.Log = log
+	linesOf(&o, &b.cfg)
 	b.board, err = board.Open(b.cfg.Board.Name, o)
 	if err != nil {
 		return err
@@ -182,10 +214,14 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	if b.server, err = control.Listen(socket); err != nil {
 		return err
 	}
+	b.gestures = make(chan device.Gesture)
+	quiet := b.remember()
+	defer b.dnd.Close()
+	defer b.missed.Close()
 	b.device = device.New(device.Options{
-		Own: keys[0], Policy: policy,
-		Microphone: b.board.Microphone, Speaker: b.board.Speaker, Lamp: b.board.Lamp, Presses: b.board.Presses(),
-		Tell: b.tell, Log: log,
+		Own: keys[0], Policy: policy, Quiet: quiet,
+		Microphone: b.board.Microphone, Speaker: b.board.Speaker, Lamp: b.board.Lamp, Gestures: b.gestures,
+		Now: b.now, Tell: b.tell, Log: log,
 	})
 	c := voipcore.Config{
 		State: b.dir, Bootstrap: b.cfg.Bootstrap, Keys: keys, Hops: b.cfg.Hops, Listen: b.cfg.Listen,
@@ -224,6 +260,9 @@ func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
 	wg.Go(func() { defer cancel(); served = b.server.Serve(ctx, b) })
 	wg.Go(func() { defer cancel(); ran = b.device.Run(ctx, b.core) })
 	wg.Go(func() { b.system.Watch(ctx, b.alive) })
+	wg.Go(func() { b.passGestures(ctx) })
+	wg.Go(func() { b.reloadOnHangUp(ctx) })
+	wg.Go(func() { b.diagnose(ctx) })
 	if _, printed = fmt.Fprintf(out, "box ready at %s\n", socket); printed != nil {
 		cancel()
 	}
@@ -237,6 +276,34 @@ func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
 	return errors.Join(served, ran, printed, closed)
 }
 
+// now is the time, as far as relays have told it: a board without a clock does
+// not know it by itself.
+func (b *box) now() time.Time {
+	now := time.Now()
+	if b.core != nil { // Run of the device begins after that
+		if c := b.core.Status().Clock; c.Trusted {
+			now = now.Add(c.Offset)
+		}
+	}
+	return now
+}
+
+// passGestures hands what is done at the buttons to the device, in its words.
+func (b *box) passGestures(ctx context.Context) {
+	for {
+		select {
+		case g := <-b.board.Gestures():
+			select {
+			case b.gestures <- device.Gesture{Button: g.Button, Kind: gestures[g.Kind]}:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // warn says at the start what will not work as it is.
 func (b *box) warn(p *device.Policy) {
 	if len(b.cfg.Bootstrap) == 0 && !b.cfg.Relay.Listen.IsValid() {
@@ -245,12 +312,8 @@ func (b *box) warn(p *device.Policy) {
 	if b.cfg.Hops < config.MaxHops {
 		b.log.Warn("fewer hops give up anonymity: relays can learn who calls whom", "hops", b.cfg.Hops)
 	}
-	known := p.Button == ""
-	for _, c := range p.Contacts {
-		known = known || strings.EqualFold(c.Name, p.Button)
-	}
-	if !known {
-		b.log.Warn("the button calls a contact that is not there: hushbell contact add", "contact", p.Button)
+	for _, what := range p.Missing() {
+		b.log.Warn(what)
 	}
 }
 

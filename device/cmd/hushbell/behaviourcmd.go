@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func dndCommand() *cobra.Command {
+	var p places
+	c := &cobra.Command{
+		Use:   "dnd on|off|scheduled|status",
+		Short: "Do not disturb: nothing rings, callers hear nobody answer",
+		Long: `Switches do-not-disturb. While it is on nothing rings here and nothing is answered
+by itself: who calls hears it ring, and what they wanted is in hushbell missed.
+
+  on         until it is switched off
+  off        until the schedule of the configuration says so again
+  scheduled  as the schedule says, now, too
+  status     shows how it is
+
+The switch stays as it is when the box is started again.`,
+		Example: `  hushbell dnd on
+  hushbell dnd status`,
+		Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			if args[0] != "status" {
+				return client.SetDND(c.Context(), args[0])
+			}
+			s, err := client.Status(c.Context())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(c.OutOrStdout(), dndText(s.DND.Active, s.DND.Switch))
+			return nil
+		},
+	}
+	p.socketFlag(c.Flags())
+	return c
+}
+
+// dndText is do-not-disturb in words.
+func dndText(active bool, how string) string {
+	if active {
+		return fmt.Sprintf("on (switch: %s)", how)
+	}
+	return fmt.Sprintf("off (switch: %s)", how)
+}
+
+func missedCommand() *cobra.Command {
+	var p places
+	var clear bool
+	c := &cobra.Command{
+		Use:   "missed",
+		Short: "Show the calls that nobody answered",
+		Long: `Shows the calls that nobody answered, the newest first: also those that did not
+ring because of do-not-disturb, or because strangers ring unheard here
+(unknown = "silent"). With --clear the box forgets them afterwards.`,
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			calls, err := client.Missed(c.Context())
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
+			for _, m := range calls {
+				who, times := m.Peer, ""
+				if who == "" {
+					who = m.PID + " (no contact)"
+				}
+				if m.Count > 1 {
+					times = fmt.Sprintf("%d times", m.Count)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\n", m.At.Local().Format(time.DateTime), who, times)
+			}
+			if err := w.Flush(); err != nil || !clear {
+				return err
+			}
+			return client.ClearMissed(c.Context())
+		},
+	}
+	p.socketFlag(c.Flags())
+	c.Flags().BoolVar(&clear, "clear", false, "forget them")
+	return c
+}
+
+func doorCommand() *cobra.Command {
+	var p places
+	c := &cobra.Command{
+		Use:   "door",
+		Short: "Open the far end's door in a call, with a PIN from standard input",
+		Long: `Shows the far box of the call that stands a PIN, to have its door opened. The PIN is
+read from standard input, since others on this machine can see command lines.
+Whether it was right, the door's box says; after wrong ones it takes none for a
+while.
+
+A box has a door if there is [door] in its configuration: see hushbell run --help.`,
+		Example: `  hushbell door < ~/.door-pin`,
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			text, err := io.ReadAll(io.LimitReader(c.InOrStdin(), 256))
+			if err != nil {
+				return fmt.Errorf("standard input: %w", err)
+			}
+			pin, err := parsePIN(text)
+			if err != nil {
+				return usageError{errors.Join(errors.New("the PIN comes from standard input"), err)}
+			}
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			if err := client.OpenDoor(c.Context(), string(bytes.TrimRight(pin[:], "\x00"))); err != nil {
+				return err
+			}
+			fmt.Fprintln(c.OutOrStdout(), "the door is open")
+			return nil
+		},
+	}
+	p.socketFlag(c.Flags())
+	return c
+}

@@ -1,0 +1,117 @@
+package device
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"time"
+
+	"hushbell/voipcore"
+)
+
+// A Door is what a contact may open in a call by showing the PIN.
+type Door struct {
+	PIN  voipcore.PIN
+	Open func() error // opens it for its time, and does not wait for that; an Err if it cannot
+}
+
+// maxPause is how long no PIN is taken at most after wrong ones.
+const maxPause = 15 * time.Minute
+
+// A doorGuard bounds how often PINs may be tried. After the n-th wrong one in a
+// row none is taken for 2^n seconds: a PIN of four digits then lasts for weeks on
+// average. It counts for all callers together, since pids cost nothing. The zero
+// value has seen none.
+type doorGuard struct {
+	wrong int
+	until time.Time // no PIN is taken before
+}
+
+// try returns the guard after a PIN was shown, and whether it is the right one.
+func (g doorGuard) try(shown, right voipcore.PIN, now time.Time) (doorGuard, bool) {
+	same := subtle.ConstantTimeCompare(shown[:], right[:]) == 1
+	switch {
+	case now.Before(g.until):
+		return g, false // not looked at, and so no reason to wait longer
+	case same && right != voipcore.PIN{}:
+		return doorGuard{}, true
+	}
+	g.wrong++
+	pause := maxPause
+	if g.wrong < 10 {
+		pause = min(pause, time.Second<<g.wrong)
+	}
+	g.until = now.Add(pause)
+	return g, false
+}
+
+// doorAsked opens the door if a contact shows the right PIN.
+func (d *Device) doorAsked(e voipcore.Event) {
+	p := d.policy.Load()
+	peer, opened := p.peer(e.Peer), false
+	switch {
+	case p.Door == nil:
+		d.o.Log.Warn("somebody would have the door opened, but there is none in the configuration", "contact", peer.shown())
+	case peer.Name == "":
+		d.o.Log.Warn("somebody who is no contact would have the door opened")
+	default:
+		var right bool
+		if d.guard, right = d.guard.try(e.PIN, p.Door.PIN, time.Now()); !right {
+			d.o.Log.Warn("the door stays closed: a wrong PIN, or one too soon after", "contact", peer.shown(),
+				"wrong", d.guard.wrong, "pause", time.Until(d.guard.until).Round(time.Second))
+			break
+		}
+		if err := p.Door.Open(); err != nil {
+			d.o.Log.Error("the door cannot be opened", "contact", peer.shown(), "err", err)
+			break
+		}
+		opened = true
+		d.o.Log.Info("door opened", "contact", peer.shown())
+	}
+	d.calls.AnswerDoor(e.Call, opened)
+	if opened {
+		d.o.Tell(News{Kind: NewsDoor, At: time.Now(), State: d.m.State, Call: d.Status().Call})
+	}
+}
+
+// Errors of OpenDoor.
+var (
+	ErrDoorClosed = errors.New("the far box did not open its door: a wrong PIN, one too soon after a wrong one, or no door")
+	errNoDoorCall = errors.New("the call was over before the door's answer came")
+)
+
+// OpenDoor shows a PIN to the far end of the call that stands, and returns nil when
+// it has opened its door.
+func (d *Device) OpenDoor(ctx context.Context, pin voipcore.PIN) error {
+	answer := make(chan error, 1) // so that Run does not wait for who has gone
+	err := d.do(ctx, func() error {
+		if !d.m.State.Voice() {
+			return errors.New("a door can be opened in a call that was answered: there is none")
+		}
+		if err := d.calls.OpenDoor(d.m.Call, pin); err != nil {
+			return err
+		}
+		d.doorAnswer = answer
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.queue.over:
+		return errNotRunning
+	}
+}
+
+// doorAnswered tells who waits for it what became of a PIN; err is nil if the door
+// was opened.
+func (d *Device) doorAnswered(err error) {
+	if d.doorAnswer != nil {
+		d.doorAnswer <- err
+		d.doorAnswer = nil
+	}
+}
