@@ -91,6 +91,7 @@ type Device struct {
 	limit      *time.Timer // how long the call may last
 	guard      doorGuard
 	doorAnswer chan<- error // of size 1: who waits for the far end's door; nil for nobody
+	doorHeard  <-chan error // where that of a button comes, for a sound; nil if none was pressed
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -312,6 +313,8 @@ func (d *Device) gesture(g Gesture) {
 	case DoQuiet:
 		d.setQuiet(d.status.Switch.toggle(d.scheduled()))
 		d.sound.play(tone.Click)
+	case DoDoor:
+		d.doorByButton()
 	case DoHangUp:
 		d.happens(NewsPress, Event{Kind: HangUpCommand}, nil, nil)
 	default:

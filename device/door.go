@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"hushbell/device/tone"
 	"hushbell/voipcore"
 )
 
@@ -84,17 +85,7 @@ var (
 // it has opened its door.
 func (d *Device) OpenDoor(ctx context.Context, pin voipcore.PIN) error {
 	answer := make(chan error, 1) // so that Run does not wait for who has gone
-	err := d.do(ctx, func() error {
-		if !d.m.State.Voice() {
-			return errors.New("a door can be opened in a call that was answered: there is none")
-		}
-		if err := d.calls.OpenDoor(d.m.Call, pin); err != nil {
-			return err
-		}
-		d.doorAnswer = answer
-		return nil
-	})
-	if err != nil {
+	if err := d.do(ctx, func() error { return d.askDoor(pin, answer) }); err != nil {
 		return err
 	}
 	select {
@@ -107,11 +98,47 @@ func (d *Device) OpenDoor(ctx context.Context, pin voipcore.PIN) error {
 	}
 }
 
+// askDoor shows the PIN to the far end. answer has room for what becomes of it.
+func (d *Device) askDoor(pin voipcore.PIN, answer chan<- error) error {
+	if !d.m.State.Voice() {
+		return errors.New("a door can be opened in a call that was answered: there is none")
+	}
+	if err := d.calls.OpenDoor(d.m.Call, pin); err != nil {
+		return err
+	}
+	d.doorAnswer = answer
+	return nil
+}
+
+// doorByButton opens the far end's door. What became of it is heard: upwards it is
+// open, downwards it is not.
+func (d *Device) doorByButton() {
+	answer := make(chan error, 1)
+	err := d.askDoor(d.policy.Load().FarPIN, answer)
+	if err != nil {
+		d.o.Log.Warn("cannot open the far end's door", "err", err)
+		d.sound.play(tone.HangUp)
+		return
+	}
+	d.doorHeard = answer
+}
+
 // doorAnswered tells who waits for it what became of a PIN; err is nil if the door
 // was opened.
 func (d *Device) doorAnswered(err error) {
 	if d.doorAnswer != nil {
 		d.doorAnswer <- err
 		d.doorAnswer = nil
+	}
+	select {
+	case err := <-d.doorHeard: // it was a button: a person waits for a sound
+		d.doorHeard = nil
+		switch {
+		case err == nil:
+			d.sound.play(tone.Connected)
+		case d.m.State.Voice():
+			d.sound.play(tone.HangUp)
+		}
+	default:
 	}
 }

@@ -43,6 +43,7 @@ const (
 	DoPage                // all of the group hear us
 	DoQuiet               // turns do-not-disturb on and off
 	DoHangUp              // rejects or ends the call there is
+	DoDoor                // in a call, opens the far end's door with FarPIN
 	numActions            //
 )
 
@@ -62,6 +63,7 @@ type Policy struct {
 	MaxCall    time.Duration        // how long a call may last; 0: for ever
 	Quiet      func(time.Time) bool // the schedule of do-not-disturb; nil is never
 	Door       *Door                // nil: there is none
+	FarPIN     voipcore.PIN         // of the door that DoDoor opens
 	Tones      *tone.Player         // nil: those that were there before, or the default
 }
 

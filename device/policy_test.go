@@ -292,9 +292,26 @@ func TestOpenDoor(t *testing.T) {
 		if err := opens(answer(false)); !errors.Is(err, ErrDoorClosed) {
 			t.Errorf("a door that stays closed: %v", err)
 		}
+		// By a button it is heard: upwards or downwards, not the same.
+		p := b.policy()
+		p.Buttons["2"] = Button{Double: Action{Do: DoDoor}}
+		b.Configure(p)
+		b.core.take()
+		for _, opened := range []bool{true, false} {
+			b.gesture("2", DoublePress)
+			b.want(InCall, "door")
+			b.hears(time.Second)
+			answer(opened)()
+			if tones, _ := b.hears(time.Second); opened && (tones < 6 || tones > 9) || !opened && (tones < 11 || tones > 13) {
+				t.Errorf("opened %v: %d frames of tones", opened, tones)
+			}
+		}
 		if err := opens(func() { b.tell(voipcore.Ended, 1) }); !errors.Is(err, errNoDoorCall) {
 			t.Errorf("a call that ends before the answer: %v", err)
 		}
+		b.core.take()
+		b.gesture("2", DoublePress) // without a call nobody is asked
+		b.want(Ended)
 	})
 }
 

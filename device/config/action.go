@@ -6,7 +6,7 @@ import (
 )
 
 // An Action is what a gesture at a button does: "call NAME", "page NAME" with the
-// name of a contact or a group, "dnd" or "hang up". "" is nothing.
+// name of a contact or a group, "dnd", "hang up" or "door". "" is nothing.
 type Action string
 
 // What an Action does.
@@ -15,6 +15,7 @@ const (
 	PageAction   = "page"    // all hear us
 	DNDAction    = "dnd"     // turns do-not-disturb on and off
 	HangUpAction = "hang up" // rejects or ends the call
+	DoorAction   = "door"    // in a call, opens the far end's door
 )
 
 // Split returns what the action does, and with whom.
@@ -32,10 +33,10 @@ func (a Action) check() error {
 	switch what, who := a.Split(); {
 	case who != "":
 		return CheckName(who)
-	case what == "", what == DNDAction, what == HangUpAction:
+	case what == "", what == DNDAction, what == HangUpAction, what == DoorAction:
 		return nil
 	}
-	return fmt.Errorf(`%q: say "call NAME", "page NAME", "dnd" or "hang up"`, string(a))
+	return fmt.Errorf(`%q: say "call NAME", "page NAME", "dnd", "hang up" or "door"`, string(a))
 }
 
 // A Button says what is done at a button, and where it is.
@@ -102,6 +103,9 @@ func (c *Config) checkButtons(wrong func(key, format string, a ...any)) {
 		for key, a := range map[string]Action{".press": b.Press, ".long": b.Long, ".double": b.Double} {
 			if err := a.check(); err != nil {
 				wrong(table+key, "%v", err)
+			}
+			if what, _ := a.Split(); what == DoorAction && c.Door.FarPINFile == "" {
+				wrong("door.far_pin_file", "%s%s needs it: the file with the PIN of the far end's door", table, key)
 			}
 		}
 		if b.Talk && b.Long != "" {

@@ -39,6 +39,7 @@ line = "GPIO24"
 active_low = true
 open = "5s"
 pin_file = "pin"
+far_pin_file = "far"
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +52,7 @@ pin_file = "pin"
 	w, _ := ParseWindow("22:00-07:00")
 	want.DND.Schedule = Schedule{w}
 	want.Sounds = Sounds{"de", 0, 50, "a.wav", "b.wav", "c.wav", "d.wav", "e.wav", "f.wav", "g.wav"}
-	want.Door = Door{"GPIO24", true, 5 * time.Second, "pin"}
+	want.Door = Door{"GPIO24", true, 5 * time.Second, "pin", "far"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v\nwant %+v", c, want)
 	}
@@ -77,6 +78,7 @@ func TestParseBehaviourWrong(t *testing.T) {
 		{"[button2]\nline = 7\n[button3]\nline = 7", "f:4: button3.line: 7 is that of button2.line"},
 		{"[button2]\nline = 7\n[board]\nname = \"sim\"", "f:2: button2.line: the simulated board has no such thing"},
 		{"[button9]\nline = 7", "f:1: there is no button9"},
+		{"[button]\nlong = \"door\"", "door.far_pin_file: button.long needs it"},
 		{"[groups]\nhouse = \"a\"", "groups: house: want a list of contacts"},
 		{"[groups]\nhouse = []", `groups: "house" has 0 members`},
 		{"[groups]\nhouse = [\"a\", 3]", "groups: house: want a list of contacts"},

@@ -59,6 +59,8 @@ type Door struct {
 	ActiveLow bool          // it is open when the line is at ground
 	Open      time.Duration // how long it stays open
 	PINFile   string        // holds the PIN; readable by the box's user only
+
+	FarPINFile string // likewise, the PIN of the far end's door, for a button that opens it
 }
 
 // A Board says which board this is, and what overrides its profile. What is left
@@ -186,6 +188,7 @@ var general = []setting{
 	{"door.line", func(c *Config) any { return &c.Door.Line }},
 	{"door.active_low", func(c *Config) any { return &c.Door.ActiveLow }},
 	{"door.open", func(c *Config) any { return &c.Door.Open }},
+	{"door.far_pin_file", func(c *Config) any { return &c.Door.FarPINFile }},
 	{"door.pin_file", func(c *Config) any { return &c.Door.PINFile }},
 	{"board.name", func(c *Config) any { return &c.Board.Name }},
 	{"board.microphone", func(c *Config) any { return &c.Board.Microphone }},

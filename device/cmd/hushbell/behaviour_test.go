@@ -44,7 +44,7 @@ func TestExampleBehaviour(t *testing.T) {
 	cfg, err := config.Parse("example", exampleBehaviour)
 	check(t, err)
 	for _, key := range []string{"unknown", "max_call", "groups", "dnd.schedule", "sounds.country", "sounds.ring_volume",
-		"sounds.tone_volume", "door.active_low", "button.call", "button.long", "button.double", "button2.press"} {
+		"sounds.tone_volume", "door.active_low", "door.far_pin_file", "button.call", "button.long", "button.double", "button2.press"} {
 		if name := key[strings.LastIndexByte(key, '.')+1:]; !strings.Contains(exampleBehaviour, name) {
 			t.Errorf("the example does not show %s", key)
 		}
@@ -55,6 +55,7 @@ func TestExampleBehaviour(t *testing.T) {
 	}
 	check(t, writeWAV(filepath.Join(folder, "bell.wav"), make([]int16, 4800)))
 	check(t, os.WriteFile(filepath.Join(folder, "door.pin"), []byte("4711\n"), 0o644))
+	check(t, os.WriteFile(filepath.Join(folder, "far.pin"), []byte(" 12345 "), 0o600))
 	if _, err := policyOf(&cfg, state, folder, open); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("with a PIN that everybody can read: %v", err)
 	}
@@ -64,7 +65,7 @@ func TestExampleBehaviour(t *testing.T) {
 	first, second := p.Buttons[""], p.Buttons["2"]
 	if first.Press != (device.Action{Do: device.DoCall, Who: "house"}) || first.Long != (device.Action{Do: device.DoPage, Who: "house"}) ||
 		first.Double != (device.Action{Do: device.DoQuiet}) || second.Press != first.Long || !p.PushToTalk || p.MaxCall != time.Hour ||
-		string(p.Door.PIN[:5]) != "4711\x00" || len(p.Groups) != 1 || p.Tones == nil {
+		string(p.Door.PIN[:5]) != "4711\x00" || string(p.FarPIN[:6]) != "12345\x00" || len(p.Groups) != 1 || p.Tones == nil {
 		t.Errorf("%+v", p)
 	}
 	night := time.Date(2026, 3, 4, 23, 0, 0, 0, time.Local)
@@ -75,7 +76,7 @@ func TestExampleBehaviour(t *testing.T) {
 		"[sounds]\ncountry = \"xx\"":                  `no tones of "xx"`,
 		"[sounds]\nbeep = \"bell.wav\"":               "too soft",
 		"[sounds]\nring = \"door.pin\"":               "sounds.ring: ",
-		"[door]\nline=\"X\"\npin_file = \"bell.wav\"": "door.pin_file: everybody",
+		"[door]\nline=\"X\"\npin_file = \"bell.wav\"": "door: everybody",
 	} {
 		cfg, err := config.Parse("f", text)
 		check(t, err)
@@ -217,9 +218,9 @@ func TestRememberedAtStart(t *testing.T) {
 	text, err := os.ReadFile(h.config)
 	check(t, err)
 	check(t, os.WriteFile(h.config, append(text, "[door]\npin_file = \"pin\"\n"...), 0o600))
-	fails(t, 1, "door.pin_file", "", "run", "--state", h.state, "--config", h.config, "--socket", h.socket)
+	fails(t, 2, filepath.Join(h.dir, "pin"), "", "run", "--state", h.state, "--config", h.config, "--socket", h.socket)
 	check(t, os.WriteFile(filepath.Join(h.dir, "pin"), []byte("47"), 0o600))
-	fails(t, 1, "a PIN has 4 to 16 characters", "", "run", "--state", h.state, "--config", h.config, "--socket", h.socket)
+	fails(t, 2, "a PIN has 4 to 16 characters", "", "run", "--state", h.state, "--config", h.config, "--socket", h.socket)
 	check(t, os.WriteFile(filepath.Join(h.dir, "pin"), []byte("4711"), 0o600))
 	r := h.run(t)
 	succeeds(t, "", "dnd", "on", "--socket", h.socket)

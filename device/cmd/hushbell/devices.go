@@ -49,13 +49,13 @@ func (p *places) showBoard(out io.Writer) error {
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	wiring, err := board.Wire(cfg.Name, boardOptions(&cfg))
+	wiring, err := wire(&cfg)
 	if err != nil {
-		fmt.Fprintf(w, "board\t%s\t%v\n", cfg.Name, err)
+		fmt.Fprintf(w, "board\t%s\t%v\n", cfg.Board.Name, err)
 		return w.Flush()
 	}
 	how := "as the configuration says"
-	if cfg.Name == board.Auto {
+	if cfg.Board.Name == board.Auto {
 		how = "found by itself"
 	}
 	fmt.Fprintf(w, "board\t%s\t%s, %s\n", wiring.Board, wiring.Title, how)

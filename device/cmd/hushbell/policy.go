@@ -24,7 +24,8 @@ max_call = "1h"            # the longest call; "0s": for ever
 house = ["kitchen", "workshop"]
 [button]
 call = "house"             # what a press calls, while there is no call: who answers first
-long = "page house"        # held for a second: page NAME (all hear), call NAME, dnd, hang up
+long = "page house"        # held for a second: page NAME (all hear), call NAME, dnd, hang up,
+                           # or door: opens that of the far end, in a call
 double = "dnd"             # pressed twice: likewise; dnd turns do-not-disturb on and off
 [button2]                  # up to [button8]
 line = "GPIO27"            # where it is; that of [button] is button_line of [board]
@@ -42,7 +43,8 @@ ring = "bell.wav"          # a WAV file in place of ours; so are ringback, busy,
 line = "GPIO24"
 active_low = false
 open = "3s"
-pin_file = "door.pin"      # holds the PIN; readable by the box's user only`
+pin_file = "door.pin"      # holds the PIN; readable by the box's user only
+far_pin_file = "far.pin"   # the PIN of another box's door, for a button that opens it`
 
 // policyOf is what a running box can be told anew. folder is where the files are
 // that the configuration names, open what opens the door.
@@ -79,6 +81,10 @@ func policyOf(cfg *config.Config, state, folder string, open func(time.Duration)
 		errs = append(errs, err)
 		p.Door = &device.Door{PIN: pin, Open: func() error { return open(cfg.Door.Open) }}
 	}
+	if cfg.Door.FarPINFile != "" {
+		p.FarPIN, err = readPIN(inFolder(folder, cfg.Door.FarPINFile))
+		errs = append(errs, err)
+	}
 	return p, errors.Join(errs...)
 }
 
@@ -95,7 +101,7 @@ func actionOf(a config.Action) device.Action {
 	what, who := a.Split()
 	return device.Action{Do: map[string]device.ActionKind{
 		config.CallAction: device.DoCall, config.PageAction: device.DoPage,
-		config.DNDAction: device.DoQuiet, config.HangUpAction: device.DoHangUp,
+		config.DNDAction: device.DoQuiet, config.HangUpAction: device.DoHangUp, config.DoorAction: device.DoDoor,
 	}[what], Who: who}
 }
 
@@ -172,18 +178,18 @@ func parsePIN(text []byte) (pin voipcore.PIN, err error) {
 func readPIN(path string) (voipcore.PIN, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
-		return voipcore.PIN{}, fmt.Errorf("config: door.pin_file: %w", err)
+		return voipcore.PIN{}, fmt.Errorf("config: door: PIN: %w", err)
 	}
 	if fi.Mode().Perm()&0o007 != 0 {
-		return voipcore.PIN{}, fmt.Errorf("config: door.pin_file: everybody can read or write %s: chmod 600 it", path)
+		return voipcore.PIN{}, fmt.Errorf("config: door: everybody can read or write %s: chmod 600 it", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return voipcore.PIN{}, fmt.Errorf("config: door.pin_file: %w", err)
+		return voipcore.PIN{}, fmt.Errorf("config: door: PIN: %w", err)
 	}
 	pin, err := parsePIN(text)
 	if err != nil {
-		return pin, fmt.Errorf("config: door.pin_file %s: %w", path, err)
+		return pin, fmt.Errorf("config: door: %s: %w", path, err)
 	}
 	return pin, nil
 }

@@ -139,30 +139,38 @@ func (t *partTest) wire() (err error) {
 	if err != nil {
 		return err
 	}
-	if t.wiring, err = board.Wire(cfg.Name, boardOptions(&cfg)); err != nil {
+	if t.wiring, err = wire(&cfg); err != nil {
 		return fmt.Errorf("%w: name a real one with --board", err)
 	}
 	return nil
 }
 
-// boardConfig is the [board] of the configuration, for another board if name is
-// not "". Without a configuration it is the board that is found.
-func (p *places) boardConfig(name string) (config.Board, error) {
+// wire returns what the board of a configuration is opened with.
+func wire(cfg *config.Config) (board.Wiring, error) {
+	o := boardOptions(&cfg.Board)
+	linesOf(&o, cfg)
+	return board.Wire(cfg.Board.Name, o)
+}
+
+// boardConfig is the configuration as far as it is about the board, for another
+// board if name is not "": none of the lines is that one's. Without a configuration
+// it is the board that is found.
+func (p *places) boardConfig(name string) (config.Config, error) {
 	file, err := p.configFile()
 	if err != nil {
-		return config.Board{}, err
+		return config.Config{}, err
 	}
 	cfg, err := config.Read(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && p.config == "":
-		cfg.Board = config.Board{Name: board.Auto}
+		cfg = config.Config{Board: config.Board{Name: board.Auto}}
 	case err != nil:
-		return config.Board{}, err
+		return config.Config{}, err
 	}
 	if name != "" && name != cfg.Board.Name {
-		cfg.Board = config.Board{Name: name}
+		cfg = config.Config{Board: config.Board{Name: name}}
 	}
-	return cfg.Board, nil
+	return cfg, nil
 }
 
 // boardOptions are those of the configuration, in the words of package board.
