@@ -44,6 +44,7 @@ type link struct {
 	single bool   // for one tunnel, nobody else will find it
 	remote netip.AddrPort
 	udp    udpSide
+	ahead  time.Duration // of the peer's time in its hello; written before udp.txID is, then constant
 	tries  budget        // EXTENDs of tunnels on this link
 	done   chan struct{} // closed with the link
 	heard  atomic.Int64  // when the last cell came over TCP, in nanoseconds of node time
@@ -468,6 +469,7 @@ func (l *link) read() error {
 			if err != nil {
 				return err
 			}
+			l.ahead = time.Until(time.Unix(h.Time, 0))
 			l.udp.hello(h)
 			if l.dialed && !l.lent { // not what strangers have us dial
 				l.node.cfg.Clock.Told(l.remote, time.Unix(h.Time, 0))
