@@ -367,10 +367,12 @@ func TestRemedies(t *testing.T) {
 	}{
 		{&alsa.Error{Holder: "hushbell (process 7)", Err: syscall.EBUSY}, daemon},
 		{errors.Join(alsa.ErrNoCard, &alsa.Error{Holder: "mpd (process 7)", Err: syscall.EBUSY}), "end the program"},
+		{&alsa.Error{Holder: "pipewire (process 7)", Err: syscall.EBUSY}, "systemctl --user enable --now hushbell"},
 		{&alsa.Error{Err: syscall.EACCES}, "group audio"},
 		{&alsa.Error{Err: fmt.Errorf("%w: %w", syscall.ENODEV, alsa.ErrNoCard)}, "plug a sound card in"},
 		{&alsa.Error{Err: syscall.EIO}, "plug it in again"},
 		{fmt.Errorf("board: %w", errServerVolume), "set it there"},
+		{fmt.Errorf("board: %w", ErrMuted), "board.microphone_volume"},
 		{nil, ""},
 		{os.ErrClosed, ""},
 	} {

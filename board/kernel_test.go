@@ -297,6 +297,29 @@ func TestKernelVolume(t *testing.T) {
 	}
 }
 
+func TestKernelMute(t *testing.T) {
+	needBoard(t)
+	m, err := alsa.OpenMixer("Dummy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, mute := range []bool{true, false} {
+		if err := errors.Join(m.SetMute("Mic", mute), m.SetMute("Line", true)); err != nil {
+			t.Fatal(err)
+		}
+		if err := Mute("Dummy", MicrophonePart); errors.Is(err, ErrMuted) != mute || mute && !strings.Contains(err.Error(), "Mic Capture Switch is off") {
+			t.Errorf("mute %v: %v", mute, err)
+		}
+	}
+	if err := Mute("Dummy", SpeakerPart); err != nil { // it has nothing to be mute with
+		t.Error(err)
+	}
+	if err := Mute("None", SpeakerPart); !errors.Is(err, alsa.ErrNoCard) {
+		t.Errorf("no such card: %v", err)
+	}
+}
+
 // The machine is no Pi, and says so; its cards are found.
 func TestKernelAuto(t *testing.T) {
 	needBoard(t)

@@ -19,6 +19,17 @@ var (
 // own tells whether the holder of a device or line is a hushbell.
 func own(holder string) bool { return strings.HasPrefix(holder, "hushbell") }
 
+// soundServer tells whether the holder of a device is a sound server, which
+// belongs to the session of a user.
+func soundServer(holder string) bool {
+	for _, name := range []string{"pipewire", "wireplumber", "pulseaudio"} {
+		if strings.HasPrefix(holder, name) {
+			return true
+		}
+	}
+	return false
+}
+
 const stopDaemon = "a running hushbell has it: stop that first (systemctl stop hushbell)"
 
 // SoundRemedy is what can be done about an error of a sound device of package
@@ -32,12 +43,18 @@ func SoundRemedy(err error) string {
 	switch {
 	case errors.Is(err, syscall.EBUSY) && e != nil && own(e.Holder):
 		return stopDaemon
+	case errors.Is(err, syscall.EBUSY) && e != nil && soundServer(e.Holder):
+		return "the sound server of a user has it: run the box as that user (systemctl disable --now hushbell, " +
+			"then as the user systemctl --user enable --now hushbell, and loginctl enable-linger so that it starts without them), " +
+			"or take the card from the server"
 	case errors.Is(err, syscall.EBUSY):
 		return "end the program that has it, or name another device in [board]"
 	case errors.Is(err, fs.ErrPermission):
 		return "add the user that runs hushbell to the group audio"
 	case errors.Is(err, errServerVolume):
 		return "set it there (pactl, wpctl), or name a card in [board]"
+	case errors.Is(err, ErrMuted):
+		return "say how loud as board.microphone_volume or board.speaker_volume, which takes it off mute at the next start, or use alsamixer"
 	case errors.Is(err, errNoLevel):
 		return "leave the volume out in [board]; what the card has is shown by amixer"
 	case errors.Is(err, alsa.ErrNoCard), errors.Is(err, syscall.ENODEV):

@@ -188,6 +188,24 @@ func (c *chip) offsets(l Line) (at []int, err error) {
 	return at, nil
 }
 
+// Look reports whether the line could be opened now: nil, or the *LineError that
+// opening it would give. The line is left as it is.
+func Look(l Line) error {
+	p, err := find(l)
+	if err != nil {
+		return err
+	}
+	defer p.chip.file.Close()
+	info, err := p.chip.line(p.offset)
+	if err == nil && info.flags&flagUsed != 0 {
+		err = syscall.EBUSY
+	}
+	if err != nil {
+		return p.fail("open", err)
+	}
+	return nil
+}
+
 // fail makes a LineError of what the kernel answered, with what more it knows.
 func (p *place) fail(op string, err error) error {
 	e := &LineError{Op: op, Line: p.line, Device: p.chip.name, Err: err}

@@ -307,6 +307,9 @@ func TestInputLevelAndBias(t *testing.T) {
 
 func TestBusy(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *sim, name string) {
+		if err := Look(s.line(name)); err != nil {
+			t.Errorf("a look at a free line: %v", err)
+		}
 		in, err := openInput(s.line(name))
 		if err != nil {
 			t.Fatal(err)
@@ -314,7 +317,7 @@ func TestBusy(t *testing.T) {
 		defer in.close()
 		_, again := openInput(s.line(name))
 		_, out := OpenOutput(s.line(name))
-		for what, err := range map[string]error{"input": again, "output": out} {
+		for what, err := range map[string]error{"input": again, "output": out, "look": Look(s.line(name))} {
 			var e *LineError
 			if !errors.Is(err, ErrBusy) || !errors.As(err, &e) || e.Holder == "" || e.Device != s.chip {
 				t.Errorf("a busy line as %s: %v, want busy with chip and holder", what, err)
@@ -348,6 +351,9 @@ func TestFind(t *testing.T) {
 		{"nothing", Line{}, "", 0, ErrNoLine, "it needs a name"},
 	}
 	for _, tt := range tests {
+		if err := Look(tt.line); (err == nil) != (tt.chip != "") || tt.err != nil && !errors.Is(err, tt.err) {
+			t.Errorf("%s: a look: %v", tt.name, err)
+		}
 		p, err := find(tt.line)
 		if err == nil {
 			p.chip.file.Close()
