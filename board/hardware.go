@@ -171,9 +171,9 @@ func (h *hardware) heard(l Line, e gpio.Event) {
 		h.log.Info("button is ready", "part", l.Part, "line", l.Line)
 	case gpio.Press, gpio.Up, gpio.Freed:
 	case gpio.Stuck:
-		err = errStuck
+		err = ErrStuck
 	case gpio.Noisy:
-		err = errNoisy
+		err = ErrNoisy
 	case gpio.Lost:
 		err = e.Err
 	case gpio.TooFast:

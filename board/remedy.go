@@ -10,10 +10,10 @@ import (
 	"hushbell/gpio"
 )
 
-// What is wrong with a button although its line is fine.
+// What is wrong with a button although its line is fine. LineRemedy knows them.
 var (
-	errStuck = errors.New("it is held down, or its contact is stuck")
-	errNoisy = errors.New("its line does not come to rest")
+	ErrStuck = errors.New("it is held down, or its contact is stuck")
+	ErrNoisy = errors.New("its line does not come to rest")
 )
 
 // own tells whether the holder of a device or line is a hushbell.
@@ -82,9 +82,9 @@ func LineRemedy(err error, part Part) string {
 	switch {
 	case errors.Is(err, ErrUnset):
 		return "name one as " + key + `, or say "` + NoLine + `" there`
-	case errors.Is(err, errStuck):
+	case errors.Is(err, ErrStuck):
 		return "look at the contact; where a press connects the line to plus, set board.active_low = false"
-	case errors.Is(err, errNoisy):
+	case errors.Is(err, ErrNoisy):
 		return `look at the wires; an open line needs a resistor, such as board.bias = "pull-up"`
 	case errors.Is(err, gpio.ErrBusy) && e != nil && own(e.Holder):
 		return stopDaemon
