@@ -47,7 +47,8 @@ var layers = map[string]string{
 	"device/tone":         "voipcore/voice voipcore/voice/wav",
 	"device/control":      "",
 	"device/missed":       "voipcore/durable",
-	"device/cmd/hushbell": "alsa board device device/config device/control device/missed device/tone gpio systemd voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
+	"device/doctor":       "alsa board gpio device/config device/control voipcore voipcore/pid",
+	"device/cmd/hushbell": "alsa board device device/config device/control device/doctor device/missed device/tone gpio systemd voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
 }
 
 // topLevel are the names that the tree may have at its top, beside dotfiles.

@@ -9,7 +9,7 @@ func commands() []*cobra.Command {
 		pidCommand(), contactCommand(),
 		callCommand(), answerCommand(), hangUpCommand(), pressCommand(), statusCommand(),
 		dndCommand(), missedCommand(), doorCommand(),
-		devicesCommand(), testCommand(),
+		devicesCommand(), testCommand(), doctorCommand(),
 		versionCommand(),
 	}
 }

@@ -65,6 +65,9 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// errTold means that what is wrong was told already.
+var errTold = errors.New("told already")
+
 // run is main with its inputs and outputs as parameters. It returns the exit
 // status: 0, 1 if something failed, 2 if the command was used wrongly.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
@@ -94,6 +97,9 @@ To help others with a relay:           hushbell relay --help`,
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	if errors.Is(err, errTold) {
+		return 1
 	}
 	fmt.Fprintf(errOut, "hushbell: %v\n", err)
 	if usage := (usageError{}); errors.As(err, &usage) {

@@ -48,7 +48,13 @@ func start(t testing.TB, netns string, args ...string) *process {
 		args = append([]string{"netns", "exec", netns, self}, args...)
 		self = "ip"
 	}
-	p := &process{Cmd: exec.Command(self, args...), t: t, more: make(chan struct{}, 1)}
+	return startProgram(t, self, args...)
+}
+
+// startProgram is start of any program.
+func startProgram(t testing.TB, program string, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(program, args...), t: t, more: make(chan struct{}, 1)}
 	// Should the test be killed, its processes go with it.
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	r, w, err := os.Pipe()

@@ -65,12 +65,7 @@ func TestOnBoard(t *testing.T) {
 // A finger at the button's line is seen by the test of the button.
 func TestOnBoardPress(t *testing.T) {
 	needBoard(t)
-	const chip = "/sys/kernel/config/gpio-sim/pi/"
-	dev, err := os.ReadFile(chip + "dev_name")
-	check(t, err)
-	name, err := os.ReadFile(chip + "bank0/chip_name")
-	check(t, err)
-	wire := filepath.Join("/sys/devices/platform", strings.TrimSpace(string(dev)), strings.TrimSpace(string(name)), "sim_gpio17/pull")
+	wire := wireOf(t, 17)
 	pull := func(how string) { check(t, os.WriteFile(wire, []byte(how), 0)) }
 	pull("pull-up")
 	over := make(chan struct{})

@@ -58,8 +58,8 @@ func home(env, below string) (string, error) {
 	return filepath.Join(dir, below, "hushbell"), nil
 }
 
-// stateDir returns the state folder, and makes it if it is not there.
-func (p *places) stateDir() (dir string, err error) {
+// statePath returns the path of the state folder, which need not be there.
+func (p *places) statePath() (dir string, err error) {
 	switch dir = first("STATE_DIRECTORY"); {
 	case p.state != "":
 		dir = p.state
@@ -67,16 +67,33 @@ func (p *places) stateDir() (dir string, err error) {
 	case os.Geteuid() == 0:
 		dir = systemState
 	default:
-		dir, err = home("XDG_STATE_HOME", ".local/state")
-	}
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
-	if err != nil {
-		return "", fmt.Errorf("no state folder: %w: name one with --state", err)
+		if dir, err = home("XDG_STATE_HOME", ".local/state"); err != nil {
+			return "", noState(err)
+		}
 	}
 	return dir, nil
 }
+
+// stateDir returns the state folder, and makes it if it is not there.
+func (p *places) stateDir() (string, error) {
+	dir, err := p.statePath()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", noState(err)
+	}
+	return dir, nil
+}
+
+func noState(err error) error { return fmt.Errorf("no state folder: %w: name one with --state", err) }
+
+// systemConfig is the configuration of the whole machine.
+const (
+	systemConfigDir = "/etc/hushbell"
+	configName      = "hushbell.toml"
+	systemConfig    = systemConfigDir + "/" + configName
+)
 
 // configFile returns the path of the configuration.
 func (p *places) configFile() (string, error) {
@@ -86,14 +103,14 @@ func (p *places) configFile() (string, error) {
 		return p.config, nil
 	case dir != "":
 	case os.Geteuid() == 0:
-		dir = "/etc/hushbell"
+		dir = systemConfigDir
 	default:
 		var err error
 		if dir, err = home("XDG_CONFIG_HOME", ".config"); err != nil {
 			return "", fmt.Errorf("no configuration: %w: name one with --config", err)
 		}
 	}
-	return filepath.Join(dir, "hushbell.toml"), nil
+	return filepath.Join(dir, configName), nil
 }
 
 // socketFile returns the path of the control socket.
@@ -109,7 +126,7 @@ func (p *places) socketFile() (string, error) {
 		dir = filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "hushbell")
 	default:
 		var err error
-		if dir, err = p.stateDir(); err != nil {
+		if dir, err = p.statePath(); err != nil {
 			return "", err
 		}
 	}

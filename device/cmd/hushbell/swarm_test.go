@@ -200,11 +200,23 @@ func TestSwarmOfProcesses(t *testing.T) {
 			a.run(t)
 			b.run(t)
 			callAndTalk(t, a, b)
+			healthy(t, a)
 			hangUp(t, a, b)
 			for _, p := range append(s.relays, a.process, b.process) {
 				p.stop()
 			}
 		})
+	}
+}
+
+// healthy has the doctor look at a box, which is in a call and stays there.
+func healthy(t *testing.T, b *testBox) {
+	t.Helper()
+	c := &clinic{t: t, state: b.state, file: b.file, socket: filepath.Join(b.state, "control.sock")}
+	o := c.examine("")
+	o.sound("configuration", "state folder", "pids", "contacts", "box", "board", "network", "relays", "UDP", "clock", "online")
+	if s, err := b.Status(t.Context()); err != nil || s.Call == nil || s.Call.Over() || o.status != 0 {
+		t.Errorf("the doctor's exit status is %d; then the box is in the call %+v, %v", o.status, s.Call, err)
 	}
 }
 

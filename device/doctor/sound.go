@@ -1,0 +1,168 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"hushbell/alsa"
+	"hushbell/board"
+)
+
+// simulated reports whether there is no hardware to look at.
+func (e *exam) simulated() bool { return e.cfg.Board.Name == board.Sim }
+
+// heldByBox tells of what the running box has, where it belongs.
+const heldByBox = "the running box has it"
+
+// held reports whether a busy device is that of a box that we may not ask. The
+// box that we may ask has told itself what it has.
+func (e *exam) held(holder string) bool {
+	return errors.Is(e.statusErr, os.ErrPermission) && strings.HasPrefix(holder, "hushbell")
+}
+
+// problem is what the running box tells of a part; nil if it works.
+func (e *exam) problem(part board.Part, why string) []Finding {
+	var all []Finding
+	for _, p := range e.status.Board.Problems {
+		if p.Part == string(part) {
+			all = append(all, found(Fault, p.Part, p.Error, why, p.Remedy)...)
+		}
+	}
+	return all
+}
+
+func (e *exam) board(context.Context) []Finding {
+	const check = "board"
+	switch {
+	case e.simulated():
+		return ok(check, "simulated: sound is files, and hushbell press is the button")
+	case e.wiringErr != nil:
+		return found(Fault, check, oneLine(e.wiringErr), "a box does not start with it", "write another name under [board], or none: then the board is found")
+	}
+	return ok(check, "%s, %s", e.wiring.Board, e.wiring.Title)
+}
+
+func (e *exam) cards(context.Context) []Finding {
+	const check = "sound cards"
+	if e.simulated() {
+		return nil
+	}
+	list, err := alsa.List()
+	e.sound = list
+	switch {
+	case err != nil:
+		return found(Fault, check, oneLine(err), "without sound there is no intercom", board.SoundRemedy(err))
+	case len(list) == 0:
+		return found(Fault, check, "there is none", "without sound there is no intercom", board.SoundRemedy(alsa.ErrNoCard))
+	}
+	return ok(check, "%s", strings.Join(e.soundNames(false, false), ", "))
+}
+
+// soundNames are the devices that play and record, as far as that is asked for.
+func (e *exam) soundNames(plays, records bool) []string {
+	var names []string
+	for _, d := range e.sound {
+		if (d.Playback || !plays) && (d.Capture || !records) {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+func (e *exam) microphone(context.Context) []Finding {
+	return e.soundPart(board.MicrophonePart, e.wiring.Microphone, e.soundNames(false, true), "the far side hears nothing from here", func(device string) error {
+		c, err := alsa.OpenCapture(device, alsa.Options{})
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+}
+
+func (e *exam) speaker(context.Context) []Finding {
+	return e.soundPart(board.SpeakerPart, e.wiring.Speaker, e.soundNames(true, false), "nothing is heard here, no ring either", func(device string) error {
+		p, err := alsa.OpenPlayback(device, alsa.Options{})
+		if err != nil {
+			return err
+		}
+		return p.Close()
+	})
+}
+
+// soundPart looks at one direction of sound. names are the devices that could
+// be it, open opens one for a moment.
+func (e *exam) soundPart(part board.Part, s board.Sound, names []string, why string, open func(string) error) []Finding {
+	check, state := string(part), "can be opened"
+	if e.simulated() || e.wiringErr != nil || len(e.sound) == 0 && !e.runs() {
+		return nil // cards has told
+	}
+	if e.runs() {
+		if f := append(e.problem(part, why), e.problem(part+" volume", "it may be too quiet, or too loud")...); f != nil {
+			return f
+		}
+		state = heldByBox
+	} else if err := open(s.Device); err != nil {
+		var busy *alsa.Error
+		switch {
+		case e.denied(err):
+			return unseen(check, oneLine(err))
+		case errors.Is(err, syscall.EBUSY) && errors.As(err, &busy) && e.held(busy.Holder):
+			state = heldByBox
+		default:
+			return found(Fault, check, oneLine(err), why, openRemedy(err, check, s.Device, names))
+		}
+	}
+	switch err := board.Mute(s.Device, part); {
+	case errors.Is(err, board.ErrMuted) && s.Volume > 0 && !e.runs():
+		return found(Warning, check, oneLine(err), why+" until the box starts, which sets the volume", "sudo systemctl start hushbell")
+	case errors.Is(err, board.ErrMuted):
+		return found(Fault, check, oneLine(err), why, board.SoundRemedy(err))
+	}
+	name := s.Device
+	if name == "" {
+		name = "the first that fits"
+	}
+	return ok(check, "%s: %s", name, state)
+}
+
+// openRemedy is what to do about a sound device that cannot be opened: of one
+// that is not there, the ones that are.
+func openRemedy(err error, part, device string, names []string) string {
+	if device == "" || !errors.Is(err, alsa.ErrNoCard) || len(names) == 0 {
+		return board.SoundRemedy(err)
+	}
+	best := slices.MinFunc(names, func(a, b string) int { return distance(a, device) - distance(b, device) })
+	others := ""
+	if len(names) > 1 {
+		others = fmt.Sprintf(" (there are %s)", strings.Join(names, ", "))
+	}
+	return fmt.Sprintf("write %s = %q under [board]%s, or plug in the card that is meant", part, best, others)
+}
+
+// distance is in how many letters two names differ (Levenshtein), whatever case
+// they have.
+func distance(a, b string) int {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
