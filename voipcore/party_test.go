@@ -300,3 +300,41 @@ func TestSilentAndCalled(t *testing.T) {
 	b.wait(t, Answered)
 	talk20ms(10, a, b)
 }
+
+// Callers who ring unheard take half of the places at most: the next one is let go
+// without a word, and a contact still gets through.
+func TestSilentLeavesRoom(t *testing.T) {
+	s := newSwarm(t, 8, "127.0.0.1")
+	stranger, friend := s.newBox(t, "stranger", nil), s.newBox(t, "friend", nil)
+	b := s.newBox(t, "b", func(c *Config) {
+		c.Welcome = func(from pid.ID) Welcome {
+			if from == friend.key.ID() {
+				return Admit
+			}
+			return Silent
+		}
+	})
+	b.board.do(func() {
+		for i := range maxSilent {
+			id := call.ID(1000 + i)
+			b.board.legs[id] = &leg{board: b.board, id: id, call: call.New(call.Rules{}), silent: true}
+		}
+	})
+	stranger.call(t, b.key.ID())
+	if e := stranger.wait(t, Unreachable); !errors.Is(e.Err, ErrCut) {
+		t.Errorf("lost because of %v", e.Err)
+	}
+	friend.call(t, b.key.ID())
+	friend.wait(t, Answered)
+	b.wait(t, Answered)
+	b.board.do(func() {
+		for i := range maxSilent {
+			delete(b.board.legs, call.ID(1000+i))
+		}
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.events) > 0 {
+		t.Errorf("the owner is told %+v", b.events)
+	}
+}
