@@ -14,23 +14,22 @@ import (
 	"hushbell/voipcore/pid"
 )
 
-// credentialsDir is where systemd puts what the service was given, "" if this
-// is none. Root, who asks about the box of the system, sees what that was given.
-func credentialsDir(state string) string {
+// credentials returns the files that systemd gave to the service, by their
+// names. Root, who asks about the box of the system, sees what that was given.
+func credentials(state string) map[string]string {
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" && state == systemState && os.Geteuid() == 0 {
 		dir = "/run/credentials/hushbell.service"
 	}
-	return dir
-}
-
-// credential returns the file of a credential, "" if there is none.
-func credential(state, name string) string {
-	dir := credentialsDir(state)
-	if dir == "" || missing(filepath.Join(dir, name)) {
-		return ""
+	if dir == "" {
+		return nil
 	}
-	return filepath.Join(dir, name)
+	files := map[string]string{}
+	entries, _ := os.ReadDir(dir) // a service that was given nothing may not look there (systemd 252)
+	for _, e := range entries {
+		files[e.Name()] = filepath.Join(dir, e.Name())
+	}
+	return files
 }
 
 func missing(file string) bool {
@@ -45,18 +44,11 @@ func keyFile(state, name string) string { return filepath.Join(state, "pids", na
 // as credentials: hushbell.pid for the pid "box", hushbell.pid.NAME for others.
 func keyFiles(state string) (map[string]string, error) {
 	files := map[string]string{}
-	if dir := credentialsDir(state); dir != "" {
-		given, err := filepath.Glob(filepath.Join(dir, "hushbell.pid*"))
-		if err != nil {
-			return nil, fmt.Errorf("pids: %w", err)
-		}
-		for _, f := range given {
-			rest := strings.TrimPrefix(filepath.Base(f), "hushbell.pid")
-			if name, ok := strings.CutPrefix(rest, "."); ok {
-				files[name] = f
-			} else if rest == "" {
-				files[defaultPID] = f
-			}
+	for given, f := range credentials(state) {
+		if given == "hushbell.pid" {
+			files[defaultPID] = f
+		} else if name, ok := strings.CutPrefix(given, "hushbell.pid."); ok {
+			files[name] = f
 		}
 	}
 	own, err := filepath.Glob(filepath.Join(state, "pids", "*.key"))
@@ -111,7 +103,7 @@ func loadKeys(state, name string, log *slog.Logger) ([]*pid.Key, error) {
 // the service was given as the credential hushbell.relay, or a new one.
 func relayKey(state string) (*pid.Key, error) {
 	file := filepath.Join(state, "relay.key")
-	if given := credential(state, "hushbell.relay"); given != "" && missing(file) {
+	if given := credentials(state)["hushbell.relay"]; given != "" && missing(file) {
 		file = given
 	}
 	k, err := pid.LoadKey(file)

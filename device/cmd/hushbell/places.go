@@ -152,7 +152,7 @@ func contactsFile(state string) string { return filepath.Join(state, "contacts.t
 // ever written there those that the service was given as a credential.
 func readContacts(state string) (config.Contacts, error) {
 	file := contactsFile(state)
-	if given := credential(state, "hushbell.contacts"); given != "" && missing(file) {
+	if given := credentials(state)["hushbell.contacts"]; given != "" && missing(file) {
 		file = given
 	}
 	return config.ReadContacts(file)
