@@ -47,7 +47,7 @@ var layers = map[string]string{
 	"device/tone":         "voipcore/voice voipcore/voice/wav",
 	"device/control":      "",
 	"device/missed":       "voipcore/durable",
-	"device/doctor":       "alsa board gpio device/config device/control voipcore voipcore/pid",
+	"device/doctor":       "alsa board gpio device device/config device/control voipcore voipcore/pid",
 	"device/cmd/hushbell": "alsa board device device/config device/control device/doctor device/missed device/tone gpio systemd voipcore voipcore/call voipcore/pid voipcore/voice voipcore/voice/celt voipcore/voice/heard voipcore/voice/wav voipcore/durable",
 }
 

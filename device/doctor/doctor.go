@@ -15,6 +15,7 @@ import (
 
 	"hushbell/alsa"
 	"hushbell/board"
+	"hushbell/device"
 	"hushbell/device/config"
 	"hushbell/device/control"
 )
@@ -58,13 +59,14 @@ type Patient struct {
 	Socket   string // the control socket
 	System   bool   // it is the box of the whole machine, which systemd runs
 
-	// Read reads Config, KeyFiles finds the keys by the names of their pids, and
-	// ReadContacts reads the contacts. Options puts [board] of the configuration
-	// in the words of package board.
-	Read         func() (config.Config, error)
-	KeyFiles     func() (map[string]string, error)
-	ReadContacts func() (config.Contacts, error)
-	Options      func(*config.Board) board.Options
+	// How the program finds these: Read reads Config, KeyFiles finds the keys by
+	// the names of their pids, Known reads the contacts, Policy those and all
+	// else that a configuration names, and Wire is which parts its board has.
+	Read     func() (config.Config, error)
+	KeyFiles func() (map[string]string, error)
+	Known    func() (config.Contacts, error)
+	Policy   func(*config.Config) (device.Policy, error)
+	Wire     func(*config.Config) (board.Wiring, error)
 
 	Version string    // of this program
 	Build   time.Time // when it was built: the time is later than this
@@ -121,7 +123,7 @@ func (e *exam) begin(ctx context.Context) {
 	e.unit = askSystemd(ctx)
 	e.user, e.self = e.whose()
 	if e.cfg.Board.Name != board.Sim {
-		e.wiring, e.wiringErr = board.Wire(e.cfg.Board.Name, e.Options(&e.cfg.Board))
+		e.wiring, e.wiringErr = e.Wire(&e.cfg)
 	}
 }
 

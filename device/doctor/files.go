@@ -12,7 +12,9 @@ import (
 	"strings"
 	"syscall"
 
+	"hushbell/device"
 	"hushbell/device/config"
+	"hushbell/voipcore"
 	"hushbell/voipcore/pid"
 )
 
@@ -174,36 +176,60 @@ func (e *exam) key(check, file string) []Finding {
 	return nil
 }
 
+// contacts looks at who is known, and at what else the configuration names.
 func (e *exam) contacts(context.Context) []Finding {
 	const check = "contacts"
-	list, err := e.ReadContacts()
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return e.forbidden(check, e.Contacts, err)
-	case err != nil:
-		return found(Fault, check, oneLine(err), "a box does not start with it, and a running one does not take it", "mend it, or remove it and add the contacts anew: hushbell contact add")
-	}
 	if fi, err := os.Stat(e.Contacts); err == nil && !e.user.may(fi, canRead) {
 		return e.unreadable(check, e.Contacts)
 	}
-	if to := e.cfg.Button.Call; to != "" {
-		if _, known := list.ByName(to); !known {
-			return found(Fault, check, fmt.Sprintf("the button calls %q, who is no contact", to), "a press calls nobody",
-				fmt.Sprintf("hushbell contact add %q with the pid of that box, or name another one as button.call", to))
-		}
+	const why = "a box does not start with it, and a running one does not take it"
+	switch _, err := e.Known(); {
+	case errors.Is(err, fs.ErrPermission):
+		return e.forbidden(check, e.Contacts, err)
+	case err != nil:
+		return found(Fault, check, oneLine(err), why, "mend the file, or remove it and add the contacts anew: hushbell contact add")
+	}
+	p, err := e.Policy(&e.cfg)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return e.forbidden("configuration", pathOf(err, e.Config), err)
+	case err != nil:
+		return found(Fault, "configuration", oneLine(err), why, "mend what it names, or take it out of the configuration")
+	}
+	if missing := p.Missing(); len(missing) > 0 {
+		return found(Fault, check, strings.Join(missing, "; "), "a press calls nobody", "add the contact, with the pid of that box, or name another one in the configuration")
 	}
 	answered := 0
-	for _, c := range list {
+	for _, c := range p.Contacts {
 		if c.Answer {
 			answered++
 		}
 	}
-	if len(list) == 0 && e.cfg.Unknown == config.Refuse {
+	if len(p.Contacts) == 0 && p.Unknown == voipcore.Decline {
 		return found(Warning, check, "there are none", "nobody can be called by name, and the calls of all are refused",
 			`hushbell contact add NAME, or unknown = "ring" in the configuration`)
 	}
-	if e.cfg.Button.Call == "" && e.cfgErr == nil && e.hasButton() {
-		return found(Warning, check, fmt.Sprintf("%d, but the button calls nobody", len(list)), "a press does nothing unless somebody rings", `name one as call under [button]`)
+	if e.cfgErr == nil && e.hasButton() && idle(&p) {
+		return found(Warning, check, fmt.Sprintf("%d, but no button calls any", len(p.Contacts)), "a press does nothing unless somebody rings",
+			"name one as call under [button] in the configuration")
 	}
-	return ok(check, "%d, of whom %d are answered by themselves", len(list), answered)
+	return ok(check, "%d, of whom %d are answered by themselves", len(p.Contacts), answered)
+}
+
+// idle reports whether no button does anything by itself.
+func idle(p *device.Policy) bool {
+	for _, b := range p.Buttons {
+		if b != (device.Button{}) {
+			return false
+		}
+	}
+	return true
+}
+
+// pathOf is which file an error is about.
+func pathOf(err error, otherwise string) string {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		return e.Path
+	}
+	return otherwise
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hushbell/device"
 	"hushbell/device/config"
 	"hushbell/device/doctor"
 )
@@ -71,9 +72,12 @@ func (p *places) patient() (d doctor.Patient, err error) {
 	d.System = d.State == systemState
 	from := &places{state: d.State, config: d.Config, socket: d.Socket}
 	d.Pids, d.Contacts = filepath.Dir(keyFile(d.State, "")), contactsFile(d.State)
-	d.Read, d.Options = from.readConfig, boardOptions
+	d.Read, d.Wire = from.readConfig, wire
 	d.KeyFiles = func() (map[string]string, error) { return keyFiles(d.State) }
-	d.ReadContacts = func() (config.Contacts, error) { return readContacts(d.State) }
+	d.Known = func() (config.Contacts, error) { return readContacts(d.State) }
+	d.Policy = func(cfg *config.Config) (device.Policy, error) {
+		return policyOf(cfg, d.State, filepath.Dir(d.Config), nil) // its door is not opened
+	}
 	d.Version, d.Build = version, buildTime()
 	return d, nil
 }

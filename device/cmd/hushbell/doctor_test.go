@@ -158,8 +158,12 @@ func TestDoctorFiles(t *testing.T) {
 		{"contacts damaged", func(c *clinic) error {
 			return os.WriteFile(contactsFile(c.state), []byte("[[contact]]\nname = 7\n"), 0o600)
 		},
-			"contacts", doctor.Fault, "contacts.toml", "mend it"},
-		{"button calls a stranger", func(c *clinic) error { return os.Remove(contactsFile(c.state)) }, "contacts", doctor.Fault, `"far"`, "contact add"},
+			"contacts", doctor.Fault, "contacts.toml", "mend the file"},
+		{"button calls a stranger", func(c *clinic) error { return os.Remove(contactsFile(c.state)) }, "contacts", doctor.Fault, `"far"`, "add the contact"},
+		{"button calls nobody", func(c *clinic) error {
+			return os.WriteFile(c.file, []byte("[board]\nname = \"pi-4\"\n"), 0o600)
+		}, "contacts", doctor.Warning, "no button calls any", "[button]"},
+		{"no such sound", func(c *clinic) error { c.configure("[sounds]\nring = \"bell.wav\""); return nil }, "configuration", doctor.Fault, "bell.wav", "take it out"},
 		{"no such board", func(c *clinic) error { c.board = `name = "toaster"`; c.configure(""); return nil }, "board", doctor.Fault, "toaster", "[board]"},
 		{"no box", func(*clinic) error { return nil }, "box", doctor.Warning, "none runs", "hushbell run"},
 	} {
