@@ -62,7 +62,7 @@ func (e *exam) whose() (a account, self bool) {
 	}
 	// It may run although we may not ask it.
 	if fi, err := os.Stat(e.Socket); err == nil && errors.Is(e.statusErr, fs.ErrPermission) {
-		a = byUID(fi.Sys().(*syscall.Stat_t).Uid)
+		a = byUID(uidOf(fi))
 		return a, a.uid == me
 	}
 	if u, err := user.Lookup(e.unit.User); err == nil && e.System && e.unit.there() {
@@ -153,7 +153,14 @@ func groupsOf(process int) []uint32 {
 	return nil
 }
 
-// gidOf returns the group of a file.
+// uidOf and gidOf return whose a file is.
+func uidOf(fi fs.FileInfo) uint32 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Uid
+	}
+	return 0
+}
+
 func gidOf(fi fs.FileInfo) uint32 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		return st.Gid

@@ -91,7 +91,7 @@ func Examine(ctx context.Context, p Patient, tell func(Finding)) {
 var checks = []func(*exam, context.Context) []Finding{
 	(*exam).configuration, (*exam).stateFolder, (*exam).keys, (*exam).contacts,
 	(*exam).running, (*exam).service, (*exam).rights, (*exam).priority,
-	(*exam).board, (*exam).cards, (*exam).microphone, (*exam).speaker, (*exam).lines,
+	(*exam).board, (*exam).cards, (*exam).servers, (*exam).microphone, (*exam).speaker, (*exam).lines,
 	(*exam).network, (*exam).relays, (*exam).udp, (*exam).clock, (*exam).online,
 }
 

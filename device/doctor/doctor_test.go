@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,6 +88,41 @@ type faked struct {
 }
 
 func (f faked) Sys() any { return f.st }
+
+// A sound server of somebody else is told of, one's own is not, and a file that
+// one left behind neither.
+func TestServers(t *testing.T) {
+	dir := t.TempDir()
+	listen := func(name string) {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+	}
+	me := uint32(os.Geteuid())
+	box := &exam{user: account{uid: me + 1, name: "hushbell"}}
+	if err := os.MkdirAll(filepath.Join(dir, "7"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "7", "pipewire-0"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := box.serversIn(dir); f != nil {
+		t.Errorf("no server: %+v", f)
+	}
+	listen("8/pulse/native")
+	listen("8/pipewire-0")
+	if f := box.serversIn(dir); len(f) != 1 || f[0].Level != Warning || !strings.Contains(f[0].Remedy, "enable-linger "+byUID(me).name) {
+		t.Errorf("a server of another user: %+v", f)
+	}
+	if f := (&exam{user: account{uid: me}}).serversIn(dir); f != nil {
+		t.Errorf("our own server: %+v", f)
+	}
+}
 
 // Who misspelt a card is told the nearest name.
 func TestOpenRemedy(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -61,6 +63,40 @@ func (e *exam) cards(context.Context) []Finding {
 		return found(Fault, check, "there is none", "without sound there is no intercom", board.SoundRemedy(alsa.ErrNoCard))
 	}
 	return ok(check, "%s", strings.Join(e.soundNames(false, false), ", "))
+}
+
+// sessions is where systemd puts what belongs to users who are logged in.
+const sessions = "/run/user"
+
+// servers looks for sound servers of others, which take the cards from a box that
+// is a service of the system.
+func (e *exam) servers(context.Context) []Finding { return e.serversIn(sessions) }
+
+func (e *exam) serversIn(dir string) []Finding {
+	const check = "sound server"
+	if e.simulated() {
+		return nil
+	}
+	var others []string
+	for _, name := range []string{"pulse/native", "pipewire-0"} {
+		sockets, _ := filepath.Glob(filepath.Join(dir, "*", name))
+		for _, s := range sockets {
+			fi, err := os.Stat(s)
+			if err != nil || fi.Mode().Type() != fs.ModeSocket || uidOf(fi) == e.user.uid {
+				continue
+			}
+			if a := byUID(uidOf(fi)); !slices.Contains(others, a.name) {
+				others = append(others, a.name)
+			}
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return found(Warning, check, fmt.Sprintf("that of %s runs, and the box runs as %s", strings.Join(others, ", "), e.user.name),
+		"it takes the card whenever it plays or records: the box worked in a shell, and is silent as a service",
+		fmt.Sprintf("run the box as that user: sudo systemctl disable --now hushbell, then as %s: systemctl --user enable --now hushbell, "+
+			"and sudo loginctl enable-linger %s so that it starts without a login", others[0], others[0]))
 }
 
 // soundNames are the devices that play and record, as far as that is asked for.
