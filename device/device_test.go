@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -493,4 +494,49 @@ func TestLoopsDoNotAllocate(t *testing.T) {
 			t.Errorf("%s: %v allocations in 1000 frames", name, n)
 		}
 	}
+}
+
+// An hour of whatever may happen to a device with its loops: when all calls are
+// over and nobody does anything any more, it rests, dark, and sound is asleep.
+func TestRandomHour(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	onBench(t, func(t *testing.T, b *bench) {
+		p := b.policy()
+		p.MaxCall = time.Minute
+		b.Configure(p)
+		for end := time.Now().Add(time.Hour); time.Now().Before(end); time.Sleep(time.Duration(r.ExpFloat64() * float64(time.Second))) {
+			switch r.IntN(5) {
+			case 0:
+				b.gesture([]string{"", "2"}[r.IntN(2)], GestureKind(r.IntN(5)))
+			case 1:
+				b.Notify(voipcore.Event{Kind: voipcore.Reachability, Online: r.IntN(3) > 0})
+			case 2:
+				b.Diagnose([]State{0, 0, 0, NoSound, NoNetwork}[r.IntN(5)])
+			default:
+				b.tell(voipcore.RingingFar+voipcore.EventKind(r.IntN(int(voipcore.Lost))), b.core.last+call.ID(r.IntN(2)))
+			}
+		}
+		b.core.mu.Lock()
+		b.core.dead = true // no call is left, and of some nothing was said
+		b.core.mu.Unlock()
+		b.gesture("", HoldEnd)
+		b.Diagnose(0)
+		b.Notify(voipcore.Event{Kind: voipcore.Reachability, Online: true})
+		if err := b.SetQuiet(t.Context(), Off); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2*auditEvery + showFailure + time.Second)
+		synctest.Wait()
+		read, written := b.card.read.Load(), b.card.written.Load()
+		time.Sleep(time.Minute)
+		b.core.take()
+		b.want(Idle)
+		if b.card.read.Load() != read || b.card.written.Load() != written {
+			t.Error("sound goes on")
+		}
+		if t.Failed() {
+			t.Logf("seed %d: %+v", seed, b.m)
+		}
+	})
 }

@@ -50,8 +50,11 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, c.do(ctx, http.MethodGet, "/status", nil, &s)
 }
 
-// Press presses the button of the simulated board.
+// Press presses the first button.
 func (c *Client) Press(ctx context.Context) error { return c.post(ctx, "/press", nil) }
+
+// Do does with a button whatever can be done with one.
+func (c *Client) Do(ctx context.Context, p Press) error { return c.post(ctx, "/press", p) }
 
 // Call calls a contact or a group by name, or a pid. With page all who answer take
 // part. It returns as soon as the box tries.

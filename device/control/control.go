@@ -4,7 +4,8 @@
 // button, place and end calls, and follow what happens.
 //
 //	GET  /status           Status
-//	POST /press            as the button does (simulated board only)
+//	POST /press            as a button does; {"button": "2", "gesture": "long"} is
+//	                       another than the first, and no short press
 //	POST /call  {"to": ..} the name of a contact or a group, or a pid; with
 //	                       "page": true all who answer take part
 //	POST /answer  /hangup
@@ -30,7 +31,7 @@ import (
 // goroutines, and do what the requests of the same name ask for.
 type Box interface {
 	Status() Status
-	Press(ctx context.Context) error
+	Press(ctx context.Context, p Press) error
 	Call(ctx context.Context, to string, page bool) error
 	Answer(ctx context.Context) error
 	HangUp(ctx context.Context) error
@@ -60,6 +61,13 @@ type Status struct {
 	// the call that stands, or did not in the last one, so that voice takes
 	// TCP: it works, but is late when the network is bad.
 	VoiceOverTCP bool `json:"voice_over_tcp"`
+}
+
+// A Press is what is done with a button. The zero value is a short press of the
+// first one.
+type Press struct {
+	Button  string `json:"button,omitempty"`  // "" the first, "2" and so on the others
+	Gesture string `json:"gesture,omitempty"` // "", "long", "double", "hold" or "release"
 }
 
 // A DND is do-not-disturb.

@@ -36,7 +36,9 @@ func (b *fakeBox) Status() Status {
 	b.note("status")
 	return Status{Version: "v1", State: "in call", Call: &Call{Peer: "workshop", Began: time.Unix(1, 7), Report: Report{SetupMS: 1.5, Voice: Voice{Lost: 3}}}}
 }
-func (b *fakeBox) Press(context.Context) error { return b.note("press") }
+func (b *fakeBox) Press(_ context.Context, p Press) error {
+	return b.note(strings.TrimSpace("press " + p.Button + p.Gesture))
+}
 func (b *fakeBox) Call(_ context.Context, to string, page bool) error {
 	if page {
 		to += ", page"
@@ -93,7 +95,7 @@ func TestRequests(t *testing.T) {
 	if err != nil || got.Version != "v1" || got.Call.Report.Voice.Lost != 3 || !got.Call.Began.Equal(time.Unix(1, 7)) || !got.Call.Ended.IsZero() {
 		t.Errorf("Status = %+v, %v", got, err)
 	}
-	for _, err := range []error{c.Call(ctx, "house", true), c.SetDND(ctx, "on"), c.OpenDoor(ctx, "4711"), c.ClearMissed(ctx)} {
+	for _, err := range []error{c.Call(ctx, "house", true), c.SetDND(ctx, "on"), c.OpenDoor(ctx, "4711"), c.ClearMissed(ctx), c.Do(ctx, Press{"2", "long"})} {
 		if err != nil {
 			t.Error(err)
 		}
@@ -102,7 +104,7 @@ func TestRequests(t *testing.T) {
 	if err != nil || len(missed) != 1 || missed[0] != (Missed{time.Unix(3, 0).UTC(), "door", "p", 2}) {
 		t.Errorf("Missed = %+v, %v", missed, err)
 	}
-	want := []string{"press", "answer", "hangup", "reload", "call workshop", "status", "call house, page", "dnd on", "door 4711", "clear", "missed"}
+	want := []string{"press", "answer", "hangup", "reload", "call workshop", "status", "call house, page", "dnd on", "door 4711", "clear", "press 2long", "missed"}
 	if !slices.Equal(s.box.asked, want) {
 		t.Errorf("the box was asked for %q, want %q", s.box.asked, want)
 	}
@@ -126,6 +128,7 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/call", "{}", 400},
 		{"POST", "/call", `{"to": 7}`, 400},
 		{"POST", "/call", `{"whom": "workshop"}`, 400},
+		{"POST", "/press", `{"finger": 1}`, 400},
 		{"POST", "/dnd", "{}", 400},
 		{"POST", "/door", `{"pin": 4711}`, 400},
 		{"POST", "/call", `{"to": "` + strings.Repeat("x", maxBody) + `"}`, 400},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -97,7 +98,7 @@ func (s *Server) routes(streaming context.Context, box Box) http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, box.Status()) })
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { s.stream(streaming, w, r) })
 	for path, do := range map[string]func(context.Context) error{
-		"POST /press": box.Press, "POST /answer": box.Answer, "POST /hangup": box.HangUp, "POST /reload": box.Reload,
+		"POST /answer": box.Answer, "POST /hangup": box.HangUp, "POST /reload": box.Reload,
 		"POST /missed/clear": box.ClearMissed,
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { done(w, do(r.Context())) })
@@ -109,6 +110,16 @@ func (s *Server) routes(streaming context.Context, box Box) http.Handler {
 	}
 	type dnd struct{ Switch string }
 	type door struct{ PIN string }
+	mux.HandleFunc("POST /press", func(w http.ResponseWriter, r *http.Request) {
+		var p Press
+		body := json.NewDecoder(r.Body)
+		body.DisallowUnknownFields()
+		if err := body.Decode(&p); err != nil && !errors.Is(err, io.EOF) { // nothing is a press, too
+			refuse(w, http.StatusBadRequest, `say {"button": "2", "gesture": "long"}, or nothing`)
+			return
+		}
+		done(w, box.Press(r.Context(), p))
+	})
 	post(mux, "/call", `say whom to call: {"to": "a contact's name, or a pid"}`,
 		func(c *call) bool { return c.To != "" },
 		func(ctx context.Context, c *call) error { return box.Call(ctx, c.To, c.Page) })

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"os"
@@ -137,6 +138,11 @@ func TestHouseByCommands(t *testing.T) {
 	}
 	missed := b.until(t, "missed", func(e control.Event) bool { return e.Kind == "ended" && e.Reason == "missed" })
 
+	// b has heard it ring: that is what its speaker has played.
+	if loud := loudest(t, filepath.Join(b.dir, "out.wav")); loud < 8000 {
+		t.Errorf("the loudest sample of the ring is %d", loud)
+	}
+
 	// The door of a opens for c with the right PIN, and the call goes on while the
 	// configuration is read again by signal.
 	if out := succeeds(t, "4711\n", "door", "--socket", c.socket); out != "the door is open\n" {
@@ -189,6 +195,13 @@ func TestHouseByCommands(t *testing.T) {
 		t.Errorf("told %+v", quiet)
 	}
 	succeeds(t, "", "dnd", "off", "--socket", b.socket)
+	check(t, b.configure(t, "[button2]\nlong = \"dnd\"\n"))
+	succeeds(t, "", "press", "--button", "2", "--gesture", "long", "--socket", b.socket)
+	if out := succeeds(t, "", "dnd", "status", "--socket", b.socket); out != "on (switch: on)\n" {
+		t.Errorf("after a long press dnd status prints %q", out)
+	}
+	succeeds(t, "", "press", "--button", "2", "--gesture", "long", "--socket", b.socket)
+	fails(t, 1, `"lick" is nothing`, "", "press", "--gesture", "lick", "--socket", b.socket)
 
 	// A page: both answer by themselves, and both hear.
 	for _, h := range []*household{b, c} {
@@ -244,6 +257,17 @@ func TestRememberedAtStart(t *testing.T) {
 			t.Errorf("the log does not say %q:\n%s", want, r.log.String())
 		}
 	}
+}
+
+// loudest returns the loudest sample of a WAV file, that may still be written.
+func loudest(t *testing.T, path string) (peak int16) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	check(t, err)
+	for i := 44; i+1 < len(b); i += 2 {
+		peak = max(peak, int16(binary.LittleEndian.Uint16(b[i:])))
+	}
+	return peak
 }
 
 // waitLog waits until a box has logged something.

@@ -109,11 +109,19 @@ func (b *box) tell(n device.News) {
 // pressLimit is how long a press may wait for the box to take notice.
 const pressLimit = 5 * time.Second
 
-func (b *box) Press(ctx context.Context) error {
+// gestureWords are gestures as the control socket has them.
+var gestureWords = map[string]device.GestureKind{"": device.ShortPress, "long": device.LongPress, "double": device.DoublePress,
+	"hold": device.HoldStart, "release": device.HoldEnd}
+
+func (b *box) Press(ctx context.Context, p control.Press) error {
+	kind, ok := gestureWords[p.Gesture]
+	if !ok {
+		return fmt.Errorf("%q is nothing that can be done with a button: long, double, hold and release are", p.Gesture)
+	}
 	ctx, cancel := context.WithTimeout(ctx, pressLimit)
 	defer cancel()
 	select {
-	case b.gestures <- device.Gesture{Kind: device.ShortPress}:
+	case b.gestures <- device.Gesture{Button: p.Button, Kind: kind}:
 		return nil
 	case <-ctx.Done():
 		return errors.New("the box takes no notice of its button")

@@ -126,7 +126,28 @@ func hangUpCommand() *cobra.Command {
 }
 
 func pressCommand() *cobra.Command {
-	return simple("press", "Press the button of a simulated board", (*control.Client).Press)
+	var p places
+	var press control.Press
+	c := &cobra.Command{
+		Use:   "press",
+		Short: "Do what a press of the button does",
+		Long: `Does what a press of the button does, or another gesture at one of the buttons.
+With push to talk, hold is what its finger does, until release.`,
+		Example: `  hushbell press
+  hushbell press --button 2 --gesture long`,
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			return client.Do(c.Context(), press)
+		},
+	}
+	p.socketFlag(c.Flags())
+	c.Flags().StringVar(&press.Button, "button", "", "`number` of the button, from 2; left out: the first")
+	c.Flags().StringVar(&press.Gesture, "gesture", "", "long, double, hold or release; left out: a short press")
+	return c
 }
 
 func statusCommand() *cobra.Command {

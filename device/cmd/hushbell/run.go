@@ -194,7 +194,7 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	}
 	policy, err := b.policy(&b.cfg)
 	if err != nil {
-		return usageError{err} // of files that the configuration names, most of all
+		return err
 	}
 	o := boardOptions(&b.cfg.Board)
 	o.Log = log
