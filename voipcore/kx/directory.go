@@ -236,31 +236,34 @@ func (d *Directory) RenewGuards(since time.Time) {
 // relays. No two of them share a key or a network. avoid names relays that are
 // not taken, unless there are too few others; the same goes for relays that
 // failed of late, for it may have been our own network that failed. With last's
-// key zero the end is drawn too.
+// key zero the end is drawn too, in other networks than those of avoid if it can
+// be: relays of one network are likely to have one owner.
 func (d *Directory) Path(hops int, last Relay, avoid ...pid.ID) ([]Relay, error) {
 	if hops < 1 || hops > wire.MaxLayers {
 		return nil, fmt.Errorf("kx: a path of %d hops: 1 to %d can be built", hops, wire.MaxLayers)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	path, ok := d.pathLocked(hops, last, draw{avoid: avoid})
-	if !ok {
-		path, ok = d.pathLocked(hops, last, draw{})
+	var apart []Relay
+	for _, key := range avoid {
+		if k := d.relays[key]; k != nil {
+			apart = append(apart, k.relay())
+		}
 	}
-	if !ok {
-		path, ok = d.pathLocked(hops, last, draw{failed: true})
+	for _, w := range []draw{{avoid: avoid, apart: apart}, {avoid: avoid}, {}, {failed: true}} {
+		if path, ok := d.pathLocked(hops, last, w); ok {
+			return path, nil
+		}
 	}
-	if !ok {
-		return nil, fmt.Errorf("%w: %d, for a path of %d hops in different networks", ErrFewRelays, len(d.relays), hops)
-	}
-	return path, nil
+	return nil, fmt.Errorf("%w: %d, for a path of %d hops in different networks", ErrFewRelays, len(d.relays), hops)
 }
 
 // A draw says which relays are not to be drawn.
 type draw struct {
 	avoid  []pid.ID
-	taken  []Relay
-	failed bool // take those that failed of late, too
+	apart  []Relay // whose networks the end must not share
+	taken  []Relay // whose keys and networks no other hop must share
+	failed bool    // take those that failed of late, too
 }
 
 // but returns w without the relays keys.
@@ -284,6 +287,10 @@ func (d *Directory) pathLocked(hops int, last Relay, w draw) ([]Relay, bool) {
 		case hops > 1 && len(path) == 0:
 			r, ok = d.guardLocked(w)
 		default: // not another guard, if it can be: guards know who we are
+			w := w
+			if len(path) == hops-1 {
+				w.taken = append(slices.Clone(w.taken), w.apart...)
+			}
 			if r, ok = d.randomLocked(w.but(d.guards)); !ok {
 				r, ok = d.randomLocked(w)
 			}

@@ -313,6 +313,45 @@ func TestPathAvoids(t *testing.T) {
 	}
 }
 
+// The end of a path is in another network than the relays that are avoided, as
+// those of two lookups are, while there is one; the guard is not changed for it.
+func TestPathEndsInAnotherNetwork(t *testing.T) {
+	for hops := 1; hops <= 3; hops++ {
+		d := filled(t, 0)
+		for i := range 20 { // two relays in each of ten networks
+			d.Add(described(t, fmt.Sprintf("5.%d.%d.1", i%10, i), ""))
+		}
+		guards := map[pid.ID]bool{}
+		for range 300 {
+			p, err := d.Path(hops, Relay{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			q, err := d.Path(hops, Relay{}, p[hops-1].Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a, b := p[hops-1].Addrs[0], q[hops-1].Addrs[0]; network(a, false) == network(b, false) {
+				t.Fatalf("%d hops: the ends %v and %v are in one network", hops, a, b)
+			}
+			guards[p[0].Key], guards[q[0].Key] = true, true
+		}
+		if hops > 1 && len(guards) != 1 {
+			t.Errorf("%d hops: %d guards in use, want one", hops, len(guards))
+		}
+	}
+	one := filled(t, 0)
+	one.Add(described(t, "5.1.0.1", ""))
+	one.Add(described(t, "5.1.9.1", ""))
+	p, err := one.Path(1, Relay{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := one.Path(1, Relay{}, p[0].Key); err != nil || q[0].Key == p[0].Key {
+		t.Errorf("where there is one network, another relay of it is taken: %v, %v", q, err)
+	}
+}
+
 // The first hop stays the same while it works, through hundreds of paths.
 func TestGuardStays(t *testing.T) {
 	d := filled(t, 50)
