@@ -69,18 +69,25 @@ func commands(b *strings.Builder, binary string, above []string, h sections) err
 
 // sections are the parts of a help text.
 type sections struct {
-	text  string            // before the first heading
+	text  string            // before the first heading, which is Usage
 	named map[string]string // by heading
+	order []string          // of the headings
 }
 
 // skipped are commands that the program has from its library, and says enough
 // of by itself.
 var skipped = map[string]bool{"help": true, "completion": true}
 
+// commands are what all sections list that are not about the command itself.
 func (s sections) commands() (names []string) {
-	for line := range strings.Lines(s.named["Available Commands"]) {
-		if f := strings.Fields(line); len(f) > 0 && !skipped[f[0]] {
-			names = append(names, f[0])
+	for _, heading := range s.order {
+		if own[heading] {
+			continue
+		}
+		for line := range strings.Lines(s.named[heading]) {
+			if f := strings.Fields(line); len(f) > 0 && !skipped[f[0]] {
+				names = append(names, f[0])
+			}
 		}
 	}
 	return names
@@ -97,8 +104,9 @@ func help(binary string, command ...string) (sections, error) {
 	heading := ""
 	for line := range strings.Lines(string(out)) {
 		switch name, ok := strings.CutSuffix(line, ":\n"); {
-		case ok && headings[name]:
+		case ok && (heading != "" || name == "Usage") && !strings.HasPrefix(name, " "):
 			heading = name
+			s.order = append(s.order, name)
 		case strings.HasPrefix(line, `Use "`):
 		case heading == "":
 			s.text += line
@@ -109,7 +117,8 @@ func help(binary string, command ...string) (sections, error) {
 	return s, nil
 }
 
-var headings = map[string]bool{"Usage": true, "Examples": true, "Available Commands": true, "Flags": true, "Global Flags": true}
+// own are the headings that list no commands.
+var own = map[string]bool{"Usage": true, "Examples": true, "Flags": true, "Global Flags": true}
 
 // prose fills paragraphs, and leaves lines that are indented as they are.
 func prose(text string) string {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -27,7 +29,13 @@ by itself: who calls hears it ring, and what they wanted is in hushbell missed.
 The switch stays as it is when the box is started again.`,
 		Example: `  hushbell dnd on
   hushbell dnd status`,
-		Args: exactly(1),
+		ValidArgs: []string{"on", "off", "scheduled", "status"},
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 && !slices.Contains(c.ValidArgs, args[0]) {
+				return usageError{fmt.Errorf("%q: say %s", args[0], strings.Join(c.ValidArgs, ", "))}
+			}
+			return exactly(1)(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := p.client()
 			if err != nil {

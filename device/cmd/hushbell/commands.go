@@ -1,16 +1,66 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
 
-// commands are all that the program can do.
-func commands() []*cobra.Command {
-	return []*cobra.Command{
-		runCommand(), relayCommand(), demoCommand(),
-		pidCommand(), contactCommand(),
-		callCommand(), answerCommand(), hangUpCommand(), pressCommand(), statusCommand(),
-		dndCommand(), missedCommand(), doorCommand(),
-		devicesCommand(), testCommand(), doctorCommand(),
-		versionCommand(),
+	"github.com/spf13/cobra"
+)
+
+// A chapter is commands that belong together.
+type chapter struct {
+	title    string
+	commands []*cobra.Command
+}
+
+// chapters are all that the program can do.
+func chapters() []chapter {
+	return []chapter{
+		{"Set up a box:", []*cobra.Command{runCommand(), pidCommand(), contactCommand()}},
+		{"Use it:", []*cobra.Command{
+			callCommand(), answerCommand(), hangUpCommand(), pressCommand(), statusCommand(),
+			dndCommand(), missedCommand(), doorCommand(),
+		}},
+		{"Find out what is wrong:", []*cobra.Command{doctorCommand(), devicesCommand(), testCommand()}},
+		{"More:", []*cobra.Command{relayCommand(), demoCommand(), versionCommand()}},
+	}
+}
+
+// commands are those of all chapters.
+func commands() (all []*cobra.Command) {
+	for _, ch := range chapters() {
+		all = append(all, ch.commands...)
+	}
+	return all
+}
+
+// addCommands gives root all commands, and its own two for help and completion,
+// which then refuse what they do not know.
+func addCommands(root *cobra.Command) {
+	last := ""
+	for _, ch := range chapters() {
+		last = ch.title
+		root.AddGroup(&cobra.Group{ID: ch.title, Title: ch.title})
+		for _, c := range ch.commands {
+			c.GroupID = ch.title
+			root.AddCommand(c)
+		}
+	}
+	root.SetHelpCommandGroupID(last)
+	root.SetCompletionCommandGroupID(last)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return usageError{fmt.Errorf("there is no command %q", args[len(args)-max(1, len(rest))])}
+				}
+				return nil
+			}
+		case "completion":
+			group(c)
+		}
 	}
 }
 

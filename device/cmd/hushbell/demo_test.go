@@ -37,7 +37,7 @@ func TestDemoUsedWrongly(t *testing.T) {
 		{"demo --speech-back " + text, "not a WAV file"},
 		{"demo --speech " + silent, "is not silence"},
 		{"demo --speech " + short, "is not silence"},
-		{"demo now", "takes 0 arguments"},
+		{"demo now", "takes no arguments"},
 		{"demo --loud", "--loud"},
 	} {
 		var out, errOut bytes.Buffer

@@ -94,10 +94,11 @@ type diagnosis struct {
 // examine looks at the box and prints what it finds; errTold if there are faults.
 func examine(ctx context.Context, p doctor.Patient, out io.Writer, asJSON bool) error {
 	d := diagnosis{Version: version}
-	count := map[doctor.Level]*int{doctor.OK: new(int), doctor.Unknown: &d.Unknown, doctor.Warning: &d.Warnings, doctor.Fault: &d.Faults}
+	sound := 0
+	of := map[doctor.Level]*int{doctor.OK: &sound, doctor.Unknown: &d.Unknown, doctor.Warning: &d.Warnings, doctor.Fault: &d.Faults}
 	doctor.Examine(ctx, p, func(f doctor.Finding) {
 		d.Findings = append(d.Findings, f)
-		*count[f.Level]++
+		*of[f.Level]++
 		if !asJSON {
 			showFinding(out, &f)
 		}
@@ -112,7 +113,7 @@ func examine(ctx context.Context, p doctor.Patient, out io.Writer, asJSON bool) 
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "\n%d ok, %d warnings, %d faults, %d unknown\n", *count[doctor.OK], d.Warnings, d.Faults, d.Unknown)
+		fmt.Fprintf(out, "\n%d ok, %d unknown, %s, %s\n", sound, d.Unknown, count(d.Warnings, "warning"), count(d.Faults, "fault"))
 	}
 	if d.Faults > 0 {
 		return errTold

@@ -317,7 +317,7 @@ func TestDoctorText(t *testing.T) {
 	check(t, os.Chmod(c.key, 0o640))
 	flags := slices.DeleteFunc(c.args(), func(a string) bool { return a == "--json" })
 	status, out, errOut := hushbell(t, "", flags...)
-	for _, want := range []string{"ok       configuration", "fault    pids", "why: who has the key", "do:  if nobody else", " faults, "} {
+	for _, want := range []string{"ok       configuration", "fault    pids", "why: who has the key", "do:  if nobody else", " faults\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("nothing of %q in:\n%s", want, out)
 		}
@@ -325,6 +325,6 @@ func TestDoctorText(t *testing.T) {
 	if status != 1 || errOut != "" {
 		t.Errorf("status %d, %s", status, errOut)
 	}
-	fails(t, 2, "takes 0 arguments", "", "doctor", "now")
+	fails(t, 2, "takes no arguments", "", "doctor", "now")
 	fails(t, 2, "unknown flag", "", "doctor", "--fast")
 }

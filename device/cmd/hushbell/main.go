@@ -79,7 +79,8 @@ pseudo-identity (pid); the far box rings, or answers by itself. Calls go over
 onion tunnels, so nobody in the middle knows who calls whom.
 
 To see it work on this machine alone:  hushbell demo
-To set up a box:                       hushbell pid new, then hushbell run
+To set up a box:                       hushbell run --help
+When something does not work:          hushbell doctor
 To help others with a relay:           hushbell relay --help`,
 		Version:       version,
 		SilenceErrors: true,
@@ -92,7 +93,7 @@ To help others with a relay:           hushbell relay --help`,
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(commands()...)
+	addCommands(root)
 
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -121,10 +122,21 @@ func wrongCommand(c *cobra.Command, args []string) error {
 func exactly(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usageError{fmt.Errorf("%s takes %d arguments, got %d: %s", c.CommandPath(), n, len(args), c.UseLine())}
+			return usageError{fmt.Errorf("%s takes %s, got %d: %s", c.CommandPath(), count(n, "argument"), len(args), c.UseLine())}
 		}
 		return nil
 	}
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	switch n {
+	case 0:
+		return "no " + thing + "s"
+	case 1:
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func versionCommand() *cobra.Command {

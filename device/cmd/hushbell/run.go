@@ -57,8 +57,9 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run the box: button, lamp, sound and calls",
-		Long: `Runs the box until it is told to stop. It needs a pid (hushbell pid new) and a
-configuration; contacts are added and removed while it runs (hushbell contact).
+		Long: `Runs the box until it is told to stop. It needs a configuration; it makes a pid when
+it has none (hushbell pid show), and contacts are added and removed while it runs
+(hushbell contact).
 
 This is enough of a configuration, for a box that is simulated:
 

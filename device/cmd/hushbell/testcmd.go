@@ -140,7 +140,11 @@ func (t *partTest) wire() (err error) {
 		return err
 	}
 	if t.wiring, err = wire(&cfg); err != nil {
-		return fmt.Errorf("%w: name a real one with --board", err)
+		err = fmt.Errorf("%w: name a real one with --board", err)
+		if t.board != "" {
+			return usageError{err}
+		}
+		return err
 	}
 	return nil
 }

@@ -350,7 +350,7 @@ func TestTestCommandLine(t *testing.T) {
 	}{
 		{"test led --config " + file, 1, "no line is set: name one as board.led_line"},
 		{"test button --config " + file, 1, "the configuration says that there is none"},
-		{"test button --board toaster --config " + file, 1, `no model "toaster"`},
+		{"test button --board toaster --config " + file, 2, `no model "toaster"`},
 		{"test mic --config " + sim, 1, "name a real one with --board"},
 		{"test mic --config " + file + ".none", 1, "no such file"},
 		{"test mic --for 0s --config " + file, 2, "it takes longer"},
