@@ -149,6 +149,36 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(assertHarmless)
 }
 
+// FuzzItem decodes replies to a get: whatever a node says, what is taken for the
+// item of a key is one that its owner signed.
+func FuzzItem(f *testing.F) {
+	good := sign(key(1), 7, "value")
+	reply := func(it Item) string {
+		return string(bencode.MustMarshal(krpc.Msg{T: "a", Y: "r", R: &krpc.Return{ID: krpc.ID{1},
+			Bep44Return: krpc.Bep44Return{V: bencode.MustMarshal(string(it.Value)), K: it.Key, Sig: it.Sig, Seq: &it.Seq}}}))
+	}
+	f.Add(reply(good))
+	f.Add(strings.Replace(reply(good), "5:value", "5:Value", 1))
+	f.Add(strings.Replace(reply(good), "1:v5:value", "1:vi5e", 1))
+	f.Add(strings.Replace(reply(good), "3:seqi7e", "", 1))
+	f.Add(reply(sign(key(2), 7, "of another key")))
+	f.Add(reply(sign(key(1), MaxSeq, strings.Repeat("v", MaxValue))))
+	f.Fuzz(func(t *testing.T, packet string) {
+		var m krpc.Msg
+		var it Item
+		ok := false
+		if parse([]byte(packet)) == response && bencode.Unmarshal([]byte(packet), &m) == nil {
+			it, ok = itemOf(good.Key, m.R)
+		}
+		if ok && (it.Key != good.Key || it.Verify() != nil || len(it.Value) > MaxValue) {
+			t.Fatalf("%q is taken for %+v", packet, it)
+		}
+		if packet == reply(good) && !ok {
+			t.Error("a good reply is not taken")
+		}
+	})
+}
+
 // mutate changes a message as a fuzzer would, in ways that bencoding feels.
 func mutate(r *rand.Rand, b []byte) []byte {
 	b = bytes.Clone(b)
