@@ -4,8 +4,11 @@ import (
 	"crypto/rand"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"hushbell/voipcore/wire"
 )
 
 // An attacker on any link of a call sends garbage, repeats or takes out bytes
@@ -48,6 +51,67 @@ func TestSimStreamsTamperedWith(t *testing.T) {
 			mustReach(t, a, b)
 			mustReach(t, b, a)
 		}
+	})
+}
+
+// A box in a call is under fire at its UDP port, which is all that it has open:
+// noise, KRPC, and cells with the link id of its guard, which an attacker on the
+// line sees. The call does not notice.
+func TestSimGarbageOnTheBox(t *testing.T) {
+	inWorld(t, 8, wan, func(t *testing.T, w *world) {
+		a, b := w.pair(t)
+		id, _ := connect(t, a, b)
+		gap(2*time.Second, a, b)
+		own := a.cfg.Network.(simHost).Addr()
+		var guard, port netip.AddrPort
+		var head []byte // link id and counter of a cell
+		w.Intercept(func(from, to netip.AddrPort, p []byte) []byte {
+			if to.Addr() == own && head == nil && len(p) == wire.VoiceCellSize {
+				guard, port, head = from, to, slices.Clone(p[:12])
+			}
+			return p
+		})
+		gap(time.Second, a, b)
+		w.Intercept(nil)
+		if head == nil {
+			t.Fatal("no cell goes to the box")
+		}
+		before := a.node.Traffic.VoiceDropped.Load()
+		fire := time.NewTicker(time.Millisecond)
+		defer fire.Stop()
+		end := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-end:
+					return
+				case <-fire.C:
+				}
+				p := make([]byte, wire.VoiceCellSize)
+				rand.Read(p)
+				switch i % 4 {
+				case 0:
+					p = p[:i%len(p)]
+				case 1:
+					p[0] = wire.FirstByteKRPC
+				case 2:
+					copy(p, head)
+				}
+				w.Inject(guard, port, p)
+			}
+		})
+		worst := gap(10*time.Second, a, b)
+		close(end)
+		wg.Wait()
+		if worst > 200*time.Millisecond {
+			t.Errorf("under fire there was a gap of %v", worst)
+		}
+		if n := a.node.Traffic.VoiceDropped.Load() - before; n < 5000 {
+			t.Errorf("%d packets were counted as dropped, the test is none", n)
+		}
+		hangUp(t, a, b, id)
+		mustReach(t, b, a)
 	})
 }
 
