@@ -170,5 +170,5 @@ Control socket of the box, for root and the group hushbell.
 .I /etc/credstore/hushbell.pid, hushbell.relay, hushbell.contacts
 Key of the box, key of the relay and contacts, for who keeps them there (systemd.exec(5), CREDENTIALS) and has no place for them in the state folder.
 .SH EXIT STATUS
-0 if all went well, 1 if something failed, 2 if the command or the configuration is wrong.
+0 if all went well, 1 if something failed, 2 if the command is wrong, 78 if the configuration is.
 `

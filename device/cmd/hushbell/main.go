@@ -68,8 +68,21 @@ func (e usageError) Unwrap() error { return e.error }
 // errTold means that what is wrong was told already.
 var errTold = errors.New("told already")
 
+// A configError means that the configuration is wrong: exit status 78, as
+// sysexits.h has it. A service that ends with it is not started again, which a
+// panic, whose status is 2, must be.
+type configError struct{ error }
+
+func (e configError) Unwrap() error { return e.error }
+
+const (
+	statusUsage  = 2
+	statusConfig = 78
+)
+
 // run is main with its inputs and outputs as parameters. It returns the exit
-// status: 0, 1 if something failed, 2 if the command was used wrongly.
+// status: 0, 1 if something failed, 2 if the command was used wrongly, 78 if
+// the configuration is wrong.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	root := &cobra.Command{
 		Use:   "hushbell",
@@ -105,7 +118,10 @@ To help others with a relay:           hushbell relay --help`,
 	fmt.Fprintf(errOut, "hushbell: %v\n", err)
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintf(errOut, "Try: %s --help\n", c.CommandPath())
-		return 2
+		return statusUsage
+	}
+	if config := (configError{}); errors.As(err, &config) {
+		return statusConfig
 	}
 	return 1
 }

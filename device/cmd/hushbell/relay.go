@@ -79,7 +79,7 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 	if f.config != "" {
 		var err error
 		if cfg, err = config.Read(f.config); err != nil {
-			return cfg, usageError{err}
+			return cfg, configError{err}
 		}
 	}
 	var errs []error
@@ -116,6 +116,9 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 		} else if err := findable(&cfg); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if len(errs) > 0 && f.config != "" {
+		return cfg, configError{errors.Join(errs...)}
 	}
 	if len(errs) > 0 {
 		return cfg, usageError{errors.Join(errs...)}

@@ -107,10 +107,10 @@ func (p *places) readConfig() (config.Config, error) {
 	}
 	cfg, err := config.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return cfg, usageError{fmt.Errorf("there is no configuration %s: write it, or name another file with --config", file)}
+		return cfg, configError{fmt.Errorf("there is no configuration %s: write it, or name another file with --config", file)}
 	}
 	if err != nil {
-		return cfg, usageError{err} // starting again does not heal it
+		return cfg, configError{err} // starting again does not heal it
 	}
 	for _, path := range []*string{&cfg.Board.Microphone, &cfg.Board.Speaker} {
 		// On a real board they are devices, not files.
