@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -157,7 +158,7 @@ func TestHouseByCommands(t *testing.T) {
 	waitLog(t, rc, "9 hops")
 	a.until(t, "still talking", kind("answered"))
 	var s control.Status
-	for s.Call == nil || s.Call.Report.Voice.Received < 20 {
+	for ; s.Call == nil || s.Call.Report.Voice.Received < 20; time.Sleep(20 * time.Millisecond) {
 		st, err := a.client.Status(t.Context())
 		check(t, err)
 		if s = st; s.State != "in call" {
@@ -280,6 +281,31 @@ func waitLog(t *testing.T, r *running, what string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("not logged: %s\n%s", what, r.log.String())
+}
+
+// The LED of a box that cannot be called says why: without a network, and with one
+// but no relay.
+func TestDiagnosis(t *testing.T) {
+	needNamespaces(t)
+	for letter, want := range map[string]device.State{"x": device.NoNetwork, "y": device.NoRelays} {
+		t.Run(want.String(), func(t *testing.T) {
+			t.Parallel()
+			netns := fmt.Sprintf("hb%d%s", os.Getpid()%100000, letter)
+			ip(t, "netns add "+netns)
+			t.Cleanup(func() { exec.Command("ip", "netns", "del", netns).Run() })
+			ip(t, "-n "+netns+" link set lo up")
+			if want == device.NoRelays {
+				ip(t, "-n "+netns+" link add wan type veth peer name far")
+				ip(t, "-n "+netns+" link set far up")
+				ip(t, "-n "+netns+" addr add 192.168.70.2/24 dev wan")
+				ip(t, "-n "+netns+" link set wan up")
+			}
+			b := newTestBox(t, netns, "127.0.0.1", &swarm{addrs: []string{"192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"}})
+			b.process = start(t, netns, "run", "--state", b.state, "--config", b.file, "--socket", filepath.Join(b.state, "control.sock"))
+			b.until(t, want.String(), func(s *control.Status) bool { return s.State == want.String() && s.Lamp == want.Lamp() })
+			b.stop()
+		})
+	}
 }
 
 // A box that does nothing sleeps: under five times a second does any of its threads

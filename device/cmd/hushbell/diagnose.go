@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// diagnoseEvery is how often the box looks what is wrong with it.
+	// diagnoseEvery is how often the box looks what is wrong with it, and
+	// diagnoseFirst how long after the first time it looks again.
 	diagnoseEvery = 15 * time.Second
+	diagnoseFirst = 5 * time.Second
 	// A system clock that is so far off makes do-not-disturb wrong.
 	clockOff = 10 * time.Minute
 )
@@ -20,8 +22,8 @@ const (
 // its LED shows it. What it sees twice in a row is trouble: a box that starts has
 // no relays yet, and a sound card that comes back is away for a moment.
 func (b *box) diagnose(ctx context.Context) {
-	tick := time.NewTicker(diagnoseEvery)
-	defer tick.Stop()
+	wait := time.NewTimer(diagnoseFirst)
+	defer wait.Stop()
 	var before device.State
 	for {
 		now := b.trouble()
@@ -30,7 +32,8 @@ func (b *box) diagnose(ctx context.Context) {
 		}
 		before = now
 		select {
-		case <-tick.C:
+		case <-wait.C:
+			wait.Reset(diagnoseEvery)
 		case <-ctx.Done():
 			return
 		}
