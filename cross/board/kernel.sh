@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds what one emulated board boots: Debian's own kernel, its modules and the
 # two that it lacks (see Kbuild), and an initramfs with busybox and ./init.
-#   kernel.sh [FLAVOUR]  ->  $CACHE/FLAVOUR/{Image,initrd.gz}     (flavour: arm64)
+#   kernel.sh [FLAVOUR]  ->  $CACHE/FLAVOUR/{Image,initrd.gz}     (flavours: arm64, armmp)
 # Nothing is done when the inputs have not changed. No root is needed; Debian's
 # address is the one that this machine's apt is set up with.
 set -euo pipefail
@@ -14,11 +14,14 @@ die() { echo "board: $*" >&2; exit 1; }
 
 case $flavour in
 arm64) series=6.1 release=6.1.0-50-arm64 deb=arm64 gnu=aarch64-linux-gnu ;;
+armmp) series=6.1 release=6.1.0-50-armmp deb=armhf gnu=arm-linux-gnueabihf ;;
 *) die "no flavour $flavour" ;;
 esac
 
 # Loaded by ./init before anything runs ...
 boot="virtio_pci 9p 9pnet_virtio virtio-rng configfs gpio-sim snd-aloop snd-dummy"
+# ... on boards with systemd these too, before their disks are mounted ...
+system="virtio_blk virtio_net virtio_console squashfs crc32c_generic ext4 overlay autofs4"
 # ... and there for modprobe.
 more="snd-hrtimer snd-usb-audio xhci-pci leds-gpio gpio_keys evdev softdog"
 
@@ -97,7 +100,7 @@ initramfs() { # only the wanted modules, busybox and init
 	local dir=$tree/lib/modules/$release
 	rm -rf "$tree"
 	mkdir -p "$tree"/{bin,dev,proc,sys,board,tmp,etc} "$dir"
-	for m in $boot $more; do
+	for m in $boot $system $more; do
 		modprobe -d "$K" -S "$release" --show-depends "$m" || die "$release has no module $m"
 	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r f; do
 		m=${f#"$K/lib/modules/$release/"}
@@ -107,6 +110,7 @@ initramfs() { # only the wanted modules, busybox and init
 	cp "$K/lib/modules/$release"/modules.{order,builtin,builtin.modinfo} "$dir/"
 	depmod -b "$tree" "$release"
 	echo "$boot" >"$tree/etc/modules"
+	echo "$system" >"$tree/etc/modules.system"
 	cp "$out/busybox/bin/busybox" "$tree/bin/"
 	install -m 755 "$here/init" "$tree/init"
 	(cd "$tree" && find . -print0 | sort -z | cpio -0 -o -H newc -R 0:0 --quiet) | gzip -1n >"$out/initrd.gz.part"
@@ -115,7 +119,7 @@ initramfs() { # only the wanted modules, busybox and init
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd) CACHE=$(cd "$CACHE" && pwd) K=$out/kernel
-export here CACHE flavour series release deb gnu boot more out K
+export here CACHE flavour series release deb gnu boot system more out K
 step fetch 600 fetch
 step unpack 120 unpack
 step modules 300 modules
