@@ -21,7 +21,8 @@
 //
 // The kernel comes from Debian packages (kernel.sh, pins) and is built once into
 // cross/cache. Host packages are listed in the file "packages". It is no system
-// with systemd, network or several boards.
+// with systemd, network or several boards: that is package rig, and its story is
+// told in cross/story.
 package main
 
 import (
@@ -31,18 +32,18 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"hushbell/cross/board/rig"
 )
 
-// Limits of the steps before the tests; measured: 19 s, 10 s and 5 s.
+// Limits of the steps before the tests; measured: 10 s and 5 s.
 const (
-	kernelLimit  = 20 * time.Minute
 	compileLimit = 5 * time.Minute
 	bootLimit    = 90 * time.Second
 )
@@ -95,12 +96,11 @@ func main() {
 
 // run builds, boots and waits. The results are in the order of packages.
 func run(ctx context.Context, packages []string, o options) ([]result, error) {
-	root, err := output(ctx, "go", "list", "-m", "-f", "{{.Dir}}")
+	tree, err := rig.FindTree(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cache := filepath.Join(root, "cross", "cache")
-	if err := buildKernel(ctx, root, cache); err != nil {
+	if err := tree.BuildKernel(ctx, rig.ARM64); err != nil {
 		return nil, err
 	}
 	share, err := os.MkdirTemp("", "board")
@@ -119,24 +119,12 @@ func run(ctx context.Context, packages []string, o options) ([]result, error) {
 	}
 	fmt.Fprintf(os.Stderr, "board: tests compiled in %v\n", time.Since(start).Round(100*time.Millisecond))
 	return boot(ctx, machine{
-		kernel: filepath.Join(cache, "arm64", "Image"),
-		initrd: filepath.Join(cache, "arm64", "initrd.gz"),
-		log:    filepath.Join(cache, "log", "console-arm64.log"),
+		kernel: tree.Kernel(rig.ARM64),
+		initrd: tree.Initrd(rig.ARM64),
+		log:    tree.Cache("log", "console-arm64.log"),
 		share:  share,
 		limit:  bootLimit + time.Duration(len(names))*(o.timeout+10*time.Second),
 	}, names, o)
-}
-
-func buildKernel(ctx context.Context, root, cache string) error {
-	ctx, cancel := context.WithTimeout(ctx, kernelLimit)
-	defer cancel()
-	c := command(ctx, filepath.Join(root, "cross", "board", "kernel.sh"), "arm64")
-	c.Env = append(os.Environ(), "CACHE="+cache)
-	c.Stdout, c.Stderr = os.Stderr, os.Stderr
-	if err := c.Run(); err != nil {
-		return fmt.Errorf("build the kernel: %w", err)
-	}
-	return nil
 }
 
 // stage puts each package's test binary and testdata into its own folder of
@@ -158,7 +146,7 @@ func stage(ctx context.Context, share string, packages []string, o options) ([]s
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
-		c := command(ctx, "go", "test", "-c", "-o", filepath.Join(dir, "run.test"), path)
+		c := rig.Command(ctx, "go", "test", "-c", "-o", filepath.Join(dir, "run.test"), path)
 		c.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
 		c.Stdout, c.Stderr = os.Stderr, os.Stderr
 		if err := c.Run(); err != nil {
@@ -190,22 +178,13 @@ func quote(words ...string) string {
 }
 
 func output(ctx context.Context, name string, args ...string) (string, error) {
-	c := command(ctx, name, args...)
+	c := rig.Command(ctx, name, args...)
 	c.Stderr = os.Stderr
 	out, err := c.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
 	}
 	return strings.TrimSpace(string(out)), nil
-}
-
-// command is ended, with all that it started, when ctx is.
-func command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, name, args...)
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
-	c.WaitDelay = 5 * time.Second
-	return c
 }
 
 // A machine is what QEMU is started with.
@@ -230,7 +209,7 @@ func boot(ctx context.Context, m machine, names []string, o options) ([]result, 
 	if o.wall {
 		args = []string{"-accel", "tcg,thread=multi"}
 	}
-	c := command(ctx, "qemu-system-aarch64", append(args,
+	c := rig.Command(ctx, "qemu-system-aarch64", append(args,
 		"-M", "virt", "-cpu", "cortex-a53",
 		"-smp", fmt.Sprint(o.cpus), "-m", fmt.Sprint(o.memMiB), "-nodefaults", "-no-reboot",
 		"-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci,romfile=",

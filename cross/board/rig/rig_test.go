@@ -1,0 +1,128 @@
+package rig
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestTree(t *testing.T) {
+	tree, err := FindTree(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(tree.Root, "cross", "board", "kernel.sh")); err != nil {
+		t.Fatalf("FindTree = %s: %v", tree.Root, err)
+	}
+	if err := tree.Compile(t.Context(), ARM64, "./no/such", filepath.Join(t.TempDir(), "x")); err == nil {
+		t.Error("a package that is not there was compiled")
+	}
+}
+
+// Command takes what it started along.
+func TestCommandEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	c := Command(ctx, "sh", "-c", "sleep 20 & echo $!; wait")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var line [16]byte
+	if _, err := out.Read(line[:]); err != nil {
+		t.Fatal(err)
+	}
+	group := c.Process.Pid
+	cancel()
+	if err := c.Wait(); err == nil {
+		t.Error("Wait has no error for what was killed")
+	}
+	for range 500 { // the init process may take a while to bury it
+		if syscall.Kill(-group, 0) != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("a grandchild has survived")
+}
+
+func TestProcessorTime(t *testing.T) {
+	for end := time.Now().Add(time.Minute); processorTime(os.Getpid()) < 20*time.Millisecond; {
+		if time.Now().After(end) {
+			t.Fatal("no processor time in a minute of work")
+		}
+	}
+	if d := processorTime(1 << 30); d != 0 {
+		t.Errorf("processorTime of nobody = %v", d)
+	}
+}
+
+// The monitor passes over what it has not asked for, and tells of refusals.
+func TestMonitor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan string, 3)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		in, out := json.NewDecoder(conn), json.NewEncoder(conn)
+		_ = out.Encode(map[string]any{"QMP": map[string]any{}})
+		for _, answer := range []string{`{"return":{}}`, `{"return":{}}`, `{"error":{"class":"x","desc":"no such cable"}}`} {
+			var q map[string]any
+			if in.Decode(&q) != nil {
+				return
+			}
+			text, _ := json.Marshal(q)
+			asked <- string(text)
+			_ = out.Encode(map[string]any{"event": "RTC_CHANGE"})
+			_ = out.Encode(json.RawMessage(answer))
+		}
+	}()
+	m, err := openMonitor(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.conn.Close()
+	if err := m.do("set_link", map[string]any{"name": "cable", "up": false}); err != nil {
+		t.Error(err)
+	}
+	if err := m.do("set_link", map[string]any{"name": "rope", "up": false}); err == nil || !strings.Contains(err.Error(), "no such cable") {
+		t.Errorf("do = %v, want the emulator's complaint", err)
+	}
+	if got := <-asked; got != `{"execute":"qmp_capabilities"}` {
+		t.Errorf("asked first: %s", got)
+	}
+	if got, want := <-asked, `{"arguments":{"name":"cable","up":false},"execute":"set_link"}`; got != want {
+		t.Errorf("asked %s, want %s", got, want)
+	}
+}
+
+// What a board that is off is asked for is an error.
+func TestOff(t *testing.T) {
+	b := &Board{Name: "A"}
+	b.Cut()
+	if _, err := b.Run(t.Context(), "true"); err == nil || !strings.Contains(err.Error(), "is off") {
+		t.Errorf("Run = %v", err)
+	}
+	if err := b.Cable(true); err == nil {
+		t.Error("a cable was put into a board that is off")
+	}
+	if d := b.CPU(); d != 0 {
+		t.Errorf("CPU = %v", d)
+	}
+}
