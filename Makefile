@@ -21,7 +21,7 @@ help:
 	@echo 'make emulated    some of them on emulated ARM processors (needs qemu-user)'
 	@echo 'make bench       what things cost: voice cells, tunnels, lookups, the encoder'
 	@echo 'make fuzz        every fuzz test for $(FUZZTIME) (FUZZTIME=1m)'
-	@echo 'make board-test  drivers on an emulated ARM board (needs cross/board/packages)'
+	@echo 'make board-test  drivers on an emulated ARM board, and calls between two (needs cross/board/packages)'
 	@echo 'make clean       removes what was built'
 
 build:
@@ -107,6 +107,7 @@ fuzz:
 board-test:
 	$(GO) run ./cross/board ./gpio ./alsa ./board
 	$(GO) run ./cross/board ./device/cmd/hushbell -- -test.run=OnBoard
+	$(GO) run ./cross/story
 
 clean:
 	rm -rf bin out

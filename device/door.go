@@ -117,7 +117,7 @@ func (d *Device) doorByButton() {
 	err := d.askDoor(d.policy.Load().FarPIN, answer)
 	if err != nil {
 		d.o.Log.Warn("cannot open the far end's door", "err", err)
-		d.signal(tone.HangUp)
+		d.sound.play(tone.HangUp)
 		return
 	}
 	d.doorHeard = answer
@@ -135,9 +135,9 @@ func (d *Device) doorAnswered(err error) {
 		d.doorHeard = nil
 		switch {
 		case err == nil:
-			d.signal(tone.Connected)
+			d.sound.play(tone.Connected)
 		case d.m.State.Voice():
-			d.signal(tone.HangUp)
+			d.sound.play(tone.HangUp)
 		}
 	default:
 	}

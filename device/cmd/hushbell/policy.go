@@ -26,9 +26,7 @@ house = ["kitchen", "workshop"]
 call = "house"             # what a press calls, while there is no call: who answers first
 long = "page house"        # held for a second: page NAME (all hear), call NAME, dnd, hang up,
                            # or door: opens that of the far end, in a call
-double = "dnd"             # pressed twice: likewise; dnd turns do-not-disturb on and off.
-                           # With long or double a press counts when the finger goes up, with
-                           # double 0.4 s later; without them at once
+double = "dnd"             # pressed twice: likewise; dnd turns do-not-disturb on and off
 [button2]                  # up to [button8]
 line = "GPIO27"            # where it is; that of [button] is button_line of [board]
 press = "page house"       # in place of call

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"hushbell/cross/board/rig"
+	"hushbell/device/control"
+	"hushbell/voipcore/voice/heard"
+)
+
+// Limits of what is waited for; on an idle machine a box is online after 5 s, a
+// call is answered after 0.6 s, and its end is known at once.
+const (
+	onlineLimit = 2 * time.Minute
+	answerLimit = time.Minute
+	endLimit    = 20 * time.Second
+)
+
+// A finger holds the button so long, and is so long away from it.
+const fingerTime = 200 * time.Millisecond
+
+// press presses a board's button.
+func press(ctx context.Context, b *rig.Board) error {
+	err := b.Pull(ctx, buttonLine, true)
+	time.Sleep(fingerTime)
+	err = errors.Join(err, b.Pull(ctx, buttonLine, false))
+	time.Sleep(fingerTime)
+	return err
+}
+
+func online(s *control.Status) bool { return s.Online }
+func idle(s *control.Status) bool   { return s.Online && s.State == "idle" }
+func answered(s *control.Status) bool {
+	return s.Call != nil && !s.Call.Answered.IsZero() && s.Call.Ended.IsZero()
+}
+func ended(s *control.Status) bool { return s.Call != nil && !s.Call.Ended.IsZero() }
+
+// until asks a box for its status until it is as wanted, and returns it.
+func until(ctx context.Context, b *rig.Board, limit time.Duration, what string, ok func(*control.Status) bool) (control.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		st, err := b.Status(ctx)
+		if err == nil && ok(&st) {
+			return st, nil
+		}
+		select {
+		case <-ctx.Done():
+			return st, errors.Join(fmt.Errorf("board %s: not so that it %s, within %v (state %q)", b.Name, what, limit, st.State), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// dial presses A's button and waits until both are in the call.
+func (s *story) dial(ctx context.Context) error {
+	if err := press(ctx, s.a); err != nil {
+		return err
+	}
+	return s.both(func(b *rig.Board) error {
+		_, err := until(ctx, b, answerLimit, "is in the call", answered)
+		return err
+	})
+}
+
+// hangUp presses A's button and waits until both are out of the call.
+func (s *story) hangUp(ctx context.Context) error {
+	if err := press(ctx, s.a); err != nil {
+		return err
+	}
+	return s.both(func(b *rig.Board) error {
+		_, err := until(ctx, b, endLimit, "hears that the call has ended", ended)
+		return err
+	})
+}
+
+// call is what the box is for: a button, a far box that answers by itself, what
+// is said at either end heard at the other, and the button again.
+func (s *story) call(ctx context.Context) (string, error) {
+	if err := s.leds(ctx, "before the call", 0); err != nil {
+		return "", err
+	}
+	took, beep, err := s.dialAndHear(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := s.leds(ctx, "in the call", 100); err != nil {
+		return "", err
+	}
+	busy := []time.Duration{s.a.CPU(), s.b.CPU()}
+	talk := time.Now()
+	there, err := says(ctx, s.a, s.b, s.there, s.back)
+	if err != nil {
+		return "", err
+	}
+	back, err := says(ctx, s.b, s.a, s.back, s.there)
+	if err != nil {
+		return "", err
+	}
+	of := func(b *rig.Board, before time.Duration) float64 {
+		return 100 * (b.CPU() - before).Seconds() / time.Since(talk).Seconds()
+	}
+	load := fmt.Sprintf("the emulators took %.0f and %.0f %% of a processor", of(s.a, busy[0]), of(s.b, busy[1]))
+	if err := s.hangUp(ctx); err != nil {
+		return "", err
+	}
+	if err := s.leds(ctx, "after the call", 0); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("in the call %.1f s after the press; B beeped for %v; B hears A: %s; A hears B: %s; %s", took.Seconds(), beep, there, back, load), nil
+}
+
+// dialAndHear is dial, and listens to B's speaker for the beep of a box that
+// answers by itself, which has to be there before anybody is heard.
+func (s *story) dialAndHear(ctx context.Context) (took, beep time.Duration, err error) {
+	var wg sync.WaitGroup
+	var recording []int16
+	var listened error
+	wg.Go(func() { recording, listened = s.b.Listen(ctx, 6*time.Second) })
+	time.Sleep(time.Second)
+	began := time.Now()
+	err = s.dial(ctx)
+	took = time.Since(began)
+	wg.Wait()
+	if err = errors.Join(err, listened); err != nil {
+		return 0, 0, err
+	}
+	// A window that the beep does not fill does not count, nor one in which the
+	// emulator was stopped.
+	if beep = beeped(recording); beep < beepLong/2 || beep > 2*beepLong {
+		err = fmt.Errorf("board B: it beeps for %v when it answers, want about %v", beep, beepLong)
+	}
+	return took, beep, err
+}
+
+// leds wants both LEDs to be lit for so many percent of a while, within a time
+// in which what is shown of a result ends.
+func (s *story) leds(ctx context.Context, when string, percent int) error {
+	return s.both(func(b *rig.Board) error {
+		var high int
+		for end := time.Now().Add(endLimit); time.Now().Before(end); {
+			var err error
+			if high, err = b.Levels(ctx, ledLine, 20, 50*time.Millisecond); err != nil {
+				return err
+			}
+			if high*100/20 == percent {
+				return nil
+			}
+		}
+		return fmt.Errorf("board %s: %s its LED is lit for %d %% of the time, want %d", b.Name, when, high*100/20, percent)
+	})
+}
+
+// tries is how often something is said until it is understood. On a machine
+// that has others to serve the emulator is stopped now and then for longer than
+// a sound card's buffer lasts, which real boards are not.
+const tries = 3
+
+// says speaks at one board until it is heard at the other, and what is heard
+// must not be taken for something else.
+func says(ctx context.Context, from, to *rig.Board, sound, other []int16) (string, error) {
+	length := time.Duration(len(sound)) * time.Second / heard.RateHz
+	var all []string
+	for range tries {
+		var wg sync.WaitGroup
+		var listened error
+		var recording []int16
+		wg.Go(func() { recording, listened = to.Listen(ctx, length+4*time.Second) })
+		time.Sleep(time.Second)
+		spoken := from.Speak(ctx, sound)
+		wg.Wait()
+		if err := errors.Join(spoken, listened); err != nil {
+			return "", err
+		}
+		r := heard.Compare(sound, recording)
+		all = append(all, fmt.Sprintf("%d of %d segments at %.2f", r.Found, r.Active, r.Score))
+		if r.Heard {
+			if wrong := heard.Compare(other, recording); wrong.Heard {
+				return "", fmt.Errorf("at %s the other speech is heard, too: %+v", to.Name, wrong)
+			}
+			return strings.Join(all, ", then "), nil
+		}
+	}
+	return "", fmt.Errorf("what is said at %s is not heard at %s: %s", from.Name, to.Name, strings.Join(all, ", "))
+}

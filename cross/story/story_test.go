@@ -1,0 +1,89 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"hushbell/cross/board/rig"
+	"hushbell/device/tone"
+	"hushbell/voipcore/voice/heard"
+)
+
+func TestChoose(t *testing.T) {
+	for _, tt := range []struct{ only, want string }{
+		{"", "boot install start call"},
+		{"cable,kill", "boot install start cable kill"},
+		{"nonsense", ""},
+		{"call,", ""},
+	} {
+		told, err := choose(tt.only)
+		var got []string
+		for _, st := range told {
+			got = append(got, st.name)
+		}
+		if (err != nil) != (tt.want == "") || !strings.HasPrefix(strings.Join(got, " "), tt.want) {
+			t.Errorf("choose(%q) = %v, %v, want %q", tt.only, got, err, tt.want)
+		}
+	}
+}
+
+// The two speeches are long enough for a verdict, and not taken for each other.
+func TestSpeech(t *testing.T) {
+	tree, err := rig.FindTree(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sounds [2][]int16
+	for i, name := range []string{"speech.opus", "speech-back.opus"} {
+		if sounds[i], err = speech(tree, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, said := range sounds {
+		if r := heard.Compare(said, said); !r.Heard {
+			t.Errorf("speech %d is not heard in itself: %+v", i, r)
+		}
+		if r := heard.Compare(said, sounds[1-i]); r.Heard {
+			t.Errorf("speech %d is heard in the other: %+v", i, r)
+		}
+	}
+}
+
+// The beep that boxes have is recognised wherever it begins, and no other sound
+// is taken for it.
+func TestBeeped(t *testing.T) {
+	play := func(sound tone.Sound) []int16 {
+		p, err := tone.New(tone.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Play(sound)
+		recording := make([]int16, 0, heard.RateHz)
+		for len(recording) < heard.RateHz {
+			var frame [heard.RateHz / 50]int16
+			p.Fill(&frame)
+			recording = append(recording, frame[:]...)
+		}
+		return recording
+	}
+	beep := play(tone.Beep)
+	for _, skip := range []int{0, 1, 333, 700} {
+		if d := beeped(beep[skip:]); d < beepLong-60*time.Millisecond || d > beepLong+20*time.Millisecond {
+			t.Errorf("%d samples later there are %v of a beep, want about %v", skip, d, beepLong)
+		}
+	}
+	tree, err := rig.FindTree(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := speech(tree, "speech.opus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, sound := range map[string][]int16{"ring": play(tone.Ring), "connected": play(tone.Connected), "speech": said, "silence": make([]int16, 4800)} {
+		if d := beeped(sound); d >= beepLong/2 {
+			t.Errorf("%v of a beep in %s", d, name)
+		}
+	}
+}
