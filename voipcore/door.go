@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"hushbell/voipcore/call"
+	"hushbell/voipcore/session"
 	"hushbell/voipcore/wire"
 )
 
@@ -75,6 +76,7 @@ func (l *leg) gotDoor(m wire.Message) {
 	case !state.Alive():
 		return
 	case state != call.Talking && state != call.Answered, asks && l.door.asked, !asks && !l.door.asks:
+		l.err = session.ErrProtocol
 		l.feed(call.Event{Kind: call.Malformed})
 		return
 	}

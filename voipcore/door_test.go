@@ -69,7 +69,7 @@ func TestDoorOutOfTurn(t *testing.T) {
 				a.board.legs[id].send(m)
 			}
 		})
-		if e := b.wait(t, Lost); !errors.Is(e.Err, ErrCut) && !errors.Is(e.Err, ErrBroken) {
+		if e := b.wait(t, Lost); !errors.Is(e.Err, ErrBroken) {
 			t.Errorf("lost because of %v", e.Err)
 		}
 		a.wait(t, Lost)
