@@ -190,7 +190,8 @@ func TestCallLosesItsWay(t *testing.T) {
 	for name, kill := range kill {
 		t.Run(name, func(t *testing.T) {
 			s := newSwarm(t, 8, "127.0.0.1")
-			a, b := s.newBox(t, "a", nil), s.newBox(t, "b", nil)
+			fast := func(c *Config) { c.Session.HeartBeat = 200 * time.Millisecond }
+			a, b := s.newBox(t, "a", fast), s.newBox(t, "b", fast)
 			a.call(t, b.key.ID())
 			a.wait(t, Answered)
 			b.wait(t, Answered)

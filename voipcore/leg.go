@@ -118,6 +118,9 @@ func (l *leg) act(a call.Action) {
 	case call.Close:
 		l.close()
 	case call.Drop:
+		if l.err == nil { // the session took the message: it was out of turn
+			l.err = session.ErrProtocol
+		}
 		l.drop()
 	case call.AskPolicy:
 		l.judge()
@@ -220,6 +223,9 @@ func (l *leg) tell(k EventKind) {
 			l.err = ErrSilent
 		}
 		e.Err = reason(l.err)
+		if k == Unreachable && e.Err == ErrCut { // before there was anything to cut
+			e.Err = ErrNoWay
+		}
 		b.core.log.Debug("call failed", "call", l.id, "err", l.err)
 	}
 	if l.party != nil {

@@ -14,7 +14,6 @@ import (
 	"hushbell/voipcore/call"
 	"hushbell/voipcore/kx"
 	"hushbell/voipcore/pid"
-	"hushbell/voipcore/session"
 	"hushbell/voipcore/voice"
 	"hushbell/voipcore/voice/celt"
 )
@@ -160,9 +159,9 @@ func (s *swarm) newBox(t testing.TB, name string, change func(*Config)) *box {
 		NewEncoder: func(n int) (voice.Encoder, error) {
 			return celt.NewEncoder(celt.Config{FrameSamples: voice.FrameSamples, PacketBytes: n})
 		},
-		// Times of people, a hundred times faster.
-		Rules:   call.Rules{Ring: 300 * time.Millisecond, TTW: 1},
-		Session: session.Options{HeartBeat: 200 * time.Millisecond},
+		// Times of people, a hundred times faster. Those of heartbeats stay: a
+		// machine that stalls must not end a call.
+		Rules: call.Rules{Ring: 300 * time.Millisecond, TTW: 1},
 	}
 	if change != nil {
 		change(&cfg)
