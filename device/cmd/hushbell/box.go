@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"reflect"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -67,7 +68,7 @@ func callOf(c *device.Call) *control.Call {
 		out.PID = c.Peer.PID.String()
 	}
 	if c.Err != nil {
-		out.Error = c.Err.Error()
+		out.Error = strings.TrimPrefix(c.Err.Error(), "voipcore: ") // it is read by people
 	}
 	return out
 }
