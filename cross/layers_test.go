@@ -35,7 +35,7 @@ var layers = map[string]string{
 	"voipcore/call":                  "",
 	"voipcore/voice":                 "voipcore/wire",
 	"voipcore/voice/celt":            "",
-	"voipcore/voice/celt/celtenc":    "voipcore/voice/celt voipcore/voice/wav",
+	"voipcore/voice/celt/celtenc":    "voipcore/voice voipcore/voice/celt voipcore/voice/wav",
 	"voipcore/voice/heard":           "",
 	"voipcore/voice/wav":             "",
 	"voipcore/voice/internal/metric": "",

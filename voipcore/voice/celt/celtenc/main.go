@@ -3,7 +3,7 @@
 //
 //	celtenc [-bitrate 32000] [-frame 20] [-complexity 5] in.wav out.opus
 //
-// The input is 16-bit PCM at 48 kHz, mono or stereo; stereo is mixed down.
+// The input is 16-bit PCM, mono or stereo, of any usual rate; it is made mono and 48 kHz.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 
+	"hushbell/voipcore/voice"
 	"hushbell/voipcore/voice/celt"
 	"hushbell/voipcore/voice/wav"
 )
@@ -24,6 +25,7 @@ func main() {
 	complexity := flag.Int("complexity", celt.MaxComplexity, "effort, 0 to 5")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: celtenc [flags] in.wav out.opus")
+		fmt.Fprintln(os.Stderr, "Encodes a WAV file (16 bit, mono or stereo) as Ogg Opus, which any player opens.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -31,16 +33,29 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	samples := *frame * 48
-	cfg := celt.Config{
-		FrameSamples: samples,
-		PacketBytes:  celt.PacketBytes(*bitrate, samples),
-		Complexity:   *complexity,
+	cfg, err := config(*bitrate, *frame, *complexity)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "celtenc:", err)
+		os.Exit(2)
 	}
 	if err := run(cfg, flag.Arg(0), flag.Arg(1)); err != nil {
 		fmt.Fprintln(os.Stderr, "celtenc:", err)
 		os.Exit(1)
 	}
+}
+
+// config checks the flags and says in their terms what is wrong.
+func config(bitrate, frame, complexity int) (celt.Config, error) {
+	switch {
+	case bitrate < celt.MinBitrate || bitrate > celt.MaxBitrate:
+		return celt.Config{}, fmt.Errorf("-bitrate %d: want %d to %d", bitrate, celt.MinBitrate, celt.MaxBitrate)
+	case frame != 10 && frame != 20:
+		return celt.Config{}, fmt.Errorf("-frame %d: want 10 or 20", frame)
+	case complexity < 0 || complexity > celt.MaxComplexity:
+		return celt.Config{}, fmt.Errorf("-complexity %d: want 0 to %d", complexity, celt.MaxComplexity)
+	}
+	samples := frame * voice.RateHz / 1000
+	return celt.Config{FrameSamples: samples, PacketBytes: celt.PacketBytes(bitrate, samples), Complexity: complexity}, nil
 }
 
 // run encodes a file. On an error the output is removed.
@@ -79,9 +94,11 @@ func encode(cfg celt.Config, r io.Reader, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if sound.RateHz != 48000 {
-		return fmt.Errorf("rate of %d Hz: want 48000", sound.RateHz)
+	resampler, err := voice.NewResampler(sound.RateHz)
+	if err != nil {
+		return err
 	}
+	sound.Samples = resampler.Flush(resampler.Append(nil, sound.Samples))
 	ogg, err := newOggOpus(w, cfg.FrameSamples)
 	if err != nil {
 		return err

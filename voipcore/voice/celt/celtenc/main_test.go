@@ -83,7 +83,7 @@ func TestOgg(t *testing.T) {
 	}
 }
 
-// TestPlayer has opusdec read a file, stereo mixed down, and compares the length.
+// TestPlayer has opusdec read files, mono or stereo and of other rates, and compares the length.
 func TestPlayer(t *testing.T) {
 	if _, err := exec.LookPath("opusdec"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -93,21 +93,59 @@ func TestPlayer(t *testing.T) {
 	}
 	dir := t.TempDir()
 	in, out, back := filepath.Join(dir, "in.wav"), filepath.Join(dir, "out.opus"), filepath.Join(dir, "back.wav")
-	if err := os.WriteFile(in, wavFile(48000, 2, sine(2*30000)), 0o600); err != nil {
-		t.Fatal(err)
+	for _, c := range []struct{ rate, channels, samples, want int }{
+		{48000, 2, 30000, 30000},
+		{44100, 1, 22050, 24000},
+		{16000, 1, 8000, 24000},
+	} {
+		if err := os.WriteFile(in, wavFile(c.rate, c.channels, sine(c.channels*c.samples)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := run(celt.Config{FrameSamples: 960, PacketBytes: 80, Complexity: 5}, in, out); err != nil {
+			t.Fatal(err)
+		}
+		if msg, err := exec.Command("opusdec", "--quiet", "--force-wav", out, back).CombinedOutput(); err != nil {
+			t.Fatalf("opusdec: %v: %s", err, msg)
+		}
+		b, err := os.ReadFile(back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (len(b) - 44) / 2; got != c.want {
+			t.Errorf("%+v: opusdec made %d samples", c, got)
+		}
+		loudest := 0
+		for i := 44; i+1 < len(b); i += 2 {
+			loudest = max(loudest, int(int16(binary.LittleEndian.Uint16(b[i:]))))
+		}
+		if loudest < 7000 || loudest > 9000 {
+			t.Errorf("%+v: a tone of 8000 comes out at %d", c, loudest)
+		}
 	}
-	if err := run(celt.Config{FrameSamples: 960, PacketBytes: 80, Complexity: 5}, in, out); err != nil {
-		t.Fatal(err)
-	}
-	if msg, err := exec.Command("opusdec", "--quiet", "--force-wav", out, back).CombinedOutput(); err != nil {
-		t.Fatalf("opusdec: %v: %s", err, msg)
-	}
-	b, err := os.ReadFile(back)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := (len(b) - 44) / 2; got != 30000 {
-		t.Errorf("opusdec made %d samples, want 30000", got)
+}
+
+func TestFlags(t *testing.T) {
+	for _, c := range []struct {
+		bitrate, frame, complexity int
+		want                       string // in the error
+	}{
+		{32000, 20, 5, ""},
+		{16000, 10, 0, ""},
+		{64000, 20, 5, ""},
+		{15999, 20, 5, "-bitrate 15999"},
+		{64001, 20, 5, "-bitrate 64001"},
+		{32000, 30, 5, "-frame 30"},
+		{32000, 20, 6, "-complexity 6"},
+		{32000, 20, -1, "-complexity -1"},
+	} {
+		cfg, err := config(c.bitrate, c.frame, c.complexity)
+		if c.want == "" && err == nil {
+			if _, err := celt.NewEncoder(cfg); err != nil {
+				t.Errorf("%+v: %v", c, err)
+			}
+		} else if c.want == "" || err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: error %v", c, err)
+		}
 	}
 }
 
@@ -118,7 +156,7 @@ func TestBadInput(t *testing.T) {
 		"text":           []byte("this is certainly no RIFF file"),
 		"cut in header":  good[:30],
 		"no data":        good[:48],
-		"44100 Hz":       wavFile(44100, 1, sine(10)),
+		"44101 Hz":       wavFile(44101, 1, sine(10)),
 		"three channels": wavFile(48000, 3, sine(9)),
 		"endless chunk":  []byte("RIFF\x00\x00\x00\x00WAVEjunk\xff\xff\xff\xff"),
 		"small format":   []byte("RIFF\x00\x00\x00\x00WAVEfmt \x01\x00\x00\x00"),
