@@ -154,7 +154,7 @@ func TestResolutionFollowsTheSound(t *testing.T) {
 	newMDCT(960).forward(in, spectrum, 1)
 	bandEnergies(spectrum, 3, &amp, &logE)
 	normalize(spectrum, 3, &amp)
-	flags, sel := c.choose(spectrum, 3, false)
+	flags, sel := c.choose(spectrum, &logE, 3, false)
 	for b := 8; b < numBands; b++ {
 		if got := tfTable[1][0][sel][flags[b]]; got >= 0 {
 			t.Errorf("click: band %d has change %d, want a negative one", b, got)
@@ -174,7 +174,7 @@ func TestResolutionFollowsTheSound(t *testing.T) {
 	}
 	bandEnergies(spectrum, 3, &amp, &logE)
 	normalize(spectrum, 3, &amp)
-	flags, sel = c.choose(spectrum, 3, true)
+	flags, sel = c.choose(spectrum, &logE, 3, true)
 	joined := 0
 	for b := range flags {
 		if tfTable[1][1][sel][flags[b]] > 0 {

@@ -16,16 +16,29 @@ func chooseTrim(logE *[numBands]float32, bitrate int) int {
 	return int(centre + max(-span, min(tilt, span)) + 0.5)
 }
 
+// idleBelow is how far below the loudest band, in steps of 6 dB, one has nothing to
+// say: what a pure tone leaks into the bands around it is less. Those of speech reach
+// down to there in its treble.
+const idleBelow = 8
+
+func loudest(logE *[numBands]float32) float32 {
+	top := logE[0]
+	for _, e := range logE {
+		top = max(top, e)
+	}
+	return top
+}
+
 // chooseBoost returns how many steps more than their share the bands get that stand
-// out of their neighbours: formants, and notes. Below 20 kbit/s there is nothing
-// to give.
-func chooseBoost(logE *[numBands]float32, bitrate int) (boost [numBands]int) {
+// out of their neighbours: formants, and notes. Below 20 kbit/s speech has nothing
+// to give. bits is what the frame has in all.
+func chooseBoost(logE *[numBands]float32, bitrate, bits int) (boost [numBands]int) {
 	const (
 		over  = 1 // 6 dB
 		steps = 2
-		far   = 3 // where speech ends and pure tones begin
+		far   = 3 // where speech ends and music begins
 	)
-	if bitrate < 20000 {
+	if boostTone(logE, bits, &boost) || bitrate < 20000 {
 		return boost
 	}
 	for b := 1; b < numBands-1; b++ {
@@ -36,6 +49,39 @@ func chooseBoost(logE *[numBands]float32, bitrate int) (boost [numBands]int) {
 		}
 	}
 	return boost
+}
+
+// boostTone gives the loudest bands what the others cannot use, if that is most of them:
+// tones, of which nothing else is heard. It reports whether the sound is one. A sine at
+// 16 kbit/s gets 10 to 25 dB better by that.
+func boostTone(logE *[numBands]float32, bits int, boost *[numBands]int) bool {
+	const (
+		few      = 8   // idle bands that other sounds have as well
+		share    = 0.8 // of the bits, if all are idle
+		enough   = 320 // bits that are enough for any tone; beyond, the rest is heard
+		loud     = 4   // steps of 6 dB that the bands of the tone lie within
+		stepBits = 7   // what a step takes, about
+	)
+	top := loudest(logE)
+	idle, of := 0, 0
+	for _, e := range logE {
+		if e < top-idleBelow {
+			idle++
+		}
+		if e > top-loud {
+			of++
+		}
+	}
+	if idle <= few || top < 0 {
+		return false
+	}
+	steps := int(share / stepBits * float32(min(bits, enough)*(idle-few)) / (numBands - few))
+	for b, e := range logE {
+		if e > top-loud {
+			boost[b] = (steps + of - 1) / of
+		}
+	}
+	return true
 }
 
 // chooseSpread says how much the pulses are smeared: the less, the more some

@@ -25,15 +25,30 @@ const (
 // MaxComplexity is the highest of Config.Complexity.
 const MaxComplexity = 5
 
-// From which complexity on the choices are made that cost most. Short blocks,
-// tilt and boosts cost next to nothing and are always there.
+// A part is something that the encoder may do for the sound and a decoder can do
+// without. Tests leave out one at a time, to see what it is good for.
+type part uint16
+
 const (
-	withTF     = 1
-	withSpread = 2
-	withPitch  = 3
-	withIntra  = 4
-	withPolish = 5
+	shortBlocks part = 1 << iota
+	tilt
+	boosts
+	antiCollapse
+	timeFrequency
+	spreading
+	pitchFilter
+	intraEnergy
+	polishing
 )
+
+// partsAt is what each complexity does. The first four cost next to nothing.
+var partsAt = func() (at [MaxComplexity + 1]part) {
+	at[0] = shortBlocks | tilt | boosts | antiCollapse
+	for i, more := range []part{timeFrequency, spreading, pitchFilter, intraEnergy, polishing} {
+		at[i+1] = at[i] | more
+	}
+	return at
+}()
 
 // Config says what an Encoder makes. All fields are constant for its life.
 type Config struct {
@@ -67,6 +82,7 @@ type Encoder struct {
 	lm      uint // log2 of the frame in blocks of 2.5 ms: 2 or 3
 	payload int  // bytes after the TOC byte
 	bitrate int  // of the packets, which the choices depend on
+	parts   part // what it does for the sound
 	long    *mdct
 	short   *mdct
 
@@ -109,9 +125,16 @@ func NewEncoder(cfg Config) (*Encoder, error) {
 		return nil, fmt.Errorf("celt: complexity %d: want 0 to %d", cfg.Complexity, MaxComplexity)
 	}
 	e.long, e.short = newMDCT(cfg.FrameSamples), newMDCT(shortLen)
-	e.shaper.search.polish = cfg.Complexity >= withPolish
+	e.use(partsAt[cfg.Complexity])
 	return e, nil
 }
+
+func (e *Encoder) use(parts part) {
+	e.parts = parts
+	e.shaper.search.polish = parts&polishing != 0
+}
+
+func (e *Encoder) has(p part) bool { return e.parts&p != 0 }
 
 // Reset forgets everything about the sound so far: the next packet is the
 // first of a new stream.
@@ -151,7 +174,7 @@ func (e *Encoder) encode(pcm []float32, scale float32, packet []byte) (int, erro
 	copy(e.in[:shortLen], e.in[n:n+shortLen])
 	silent := e.input.condition(pcm, e.filter.next(n), scale)
 	next := comb{period: minPeriod}
-	if e.cfg.Complexity >= withPitch {
+	if e.has(pitchFilter) {
 		if c := e.filter.choose(n, e.payload < 35); !silent {
 			next = c
 		}

@@ -18,7 +18,7 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 	rc.bit(false, 15) // not silent
 	next.write(rc)
 
-	transient := attack(e.in[:n+shortLen]) > attackLimit
+	transient := e.has(shortBlocks) && attack(e.in[:n+shortLen]) > attackLimit
 	var amp, logE [numBands]float32
 	if transient {
 		blocks := 1 << lm
@@ -36,8 +36,8 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 
 	var tf [numBands]int
 	sel := 0
-	if e.cfg.Complexity >= withTF {
-		tf, sel = e.tf.choose(e.spectrum[:], lm, transient)
+	if e.has(timeFrequency) {
+		tf, sel = e.tf.choose(e.spectrum[:], &logE, lm, transient)
 	} else if transient {
 		for b := range tf {
 			tf[b] = 1 // leave the short blocks as they are
@@ -47,34 +47,39 @@ func (e *Encoder) encodeFrame(n int, next comb) {
 	spread := spreadNormal // what it is if there is no room to say
 	if rc.tell()+4 <= budget {
 		spread = spreadNone // which costs nothing
-		if e.cfg.Complexity >= withSpread {
+		if e.has(spreading) {
 			spread = chooseSpread(e.spectrum[:], lm)
 		}
 		rc.symbol(spread, spreadCDF, 5)
 	}
-	boost := chooseBoost(&logE, e.bitrate)
+	var boost [numBands]int
+	if e.has(boosts) {
+		boost = chooseBoost(&logE, e.bitrate, budget)
+	}
 	left := writeBoost(rc, &boost, lm)
 	trim := 5 // likewise
 	if rc.tellFrac()+6*oneBit <= left {
-		trim = chooseTrim(&logE, e.bitrate)
+		if e.has(tilt) {
+			trim = chooseTrim(&logE, e.bitrate)
+		}
 		rc.symbol(trim, trimCDF, 7)
 	}
 
 	total := budget*oneBit - rc.tellFrac() - 1
-	antiCollapse := 0
+	kept := 0 // for the flag of anti-collapse
 	if transient && total >= (int(lm)+2)*oneBit {
-		antiCollapse = oneBit
+		kept = oneBit
 	}
 	var a allocation
-	a.allocate(rc, lm, total-antiCollapse, trim, &boost)
+	a.allocate(rc, lm, total-kept, trim, &boost)
 	e.env.fine(rc, &a.fine)
 
 	e.shaper.rc, e.shaper.lm, e.shaper.transient, e.shaper.spread = rc, lm, transient, spread
-	e.shaper.encode(e.spectrum[:], &a, &tf, budget*oneBit-antiCollapse)
-	if antiCollapse > 0 {
+	e.shaper.encode(e.spectrum[:], &a, &tf, budget*oneBit-kept)
+	if kept > 0 {
 		// After some frames of short blocks noise is what the sound is like.
 		on := uint32(0)
-		if e.runs < 2 {
+		if e.runs < 2 && e.has(antiCollapse) {
 			on = 1
 		}
 		rc.raw(on, 1)
@@ -103,7 +108,7 @@ func (e *Encoder) encodeEnergy(logE *[numBands]float32) {
 	case !e.started:
 		code(&intra, true)
 		e.env = intra
-	case e.cfg.Complexity < withIntra:
+	case !e.has(intraEnergy):
 		code(&inter, false)
 		e.env = inter
 	default:

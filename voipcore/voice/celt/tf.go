@@ -12,7 +12,7 @@ type tfChooser struct {
 // A shape is cheaper the fewer coefficients it is made of, and the sum of
 // magnitudes is what tells that for a vector of length one. Of all ways to set
 // the flags the one is taken that saves most, less the cost of the flags.
-func (c *tfChooser) choose(spectrum []float32, lm uint, transient bool) (flags [numBands]int, sel int) {
+func (c *tfChooser) choose(spectrum []float32, logE *[numBands]float32, lm uint, transient bool) (flags [numBands]int, sel int) {
 	t, first, next := 0, float32(4), float32(5)
 	if transient {
 		t, first, next = 1, 2, 4
@@ -21,7 +21,11 @@ func (c *tfChooser) choose(spectrum []float32, lm uint, transient bool) (flags [
 
 	// price[b][i] is for change i-3, from -3 to 3, in bits.
 	var price [numBands][7]float32
+	quiet := loudest(logE) - idleBelow
 	for b := range price {
+		if logE[b] < quiet {
+			continue // any will do
+		}
 		c.price(spectrum[bandEdges[b]<<lm:bandEdges[b+1]<<lm], lm, transient, &price[b])
 	}
 	bestCost := float32(0)
