@@ -49,6 +49,16 @@ func (s *stream) add(e *Encoder, packet []byte) {
 	_ = binary.Write(s, binary.LittleEndian, e.FinalRange())
 }
 
+// packets returns what was added.
+func (s *stream) packets() (all [][]byte) {
+	for b := s.Bytes(); len(b) > 0; {
+		n := 2 + int(binary.LittleEndian.Uint16(b))
+		all = append(all, b[2:n])
+		b = b[n+4:]
+	}
+	return all
+}
+
 // decodeC decodes a stream with libopus, which also compares the ranges.
 func decodeC(t testing.TB, prog string, s *stream) []int16 {
 	t.Helper()
