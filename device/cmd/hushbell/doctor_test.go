@@ -53,32 +53,51 @@ func (c *clinic) args(more ...string) []string {
 	return append([]string{"doctor", "--json", "--state", c.state, "--config", c.file, "--socket", c.socket}, more...)
 }
 
-// examine runs the doctor as a process, in a network namespace if it is not "".
+// examine runs the doctor, in a network namespace if that is not "".
 func (c *clinic) examine(netns string) opinion {
 	c.t.Helper()
-	args := append([]string{"/proc/self/exe"}, c.args()...)
-	if netns != "" {
-		self, err := os.Executable()
-		check(c.t, err)
-		args = append([]string{"ip", "netns", "exec", netns, self}, c.args()...)
+	if netns == "" {
+		return c.read(hushbell(c.t, "", c.args()...))
 	}
-	return c.read(exec.Command(args[0], args[1:]...))
+	self, err := os.Executable()
+	check(c.t, err)
+	return c.process(exec.Command("ip", append([]string{"netns", "exec", netns, self}, c.args()...)...))
 }
 
-// read runs a doctor, and reads what it found.
-func (c *clinic) read(cmd *exec.Cmd) opinion {
+// asNobody runs the doctor as a user who has nothing.
+func (c *clinic) asNobody() opinion {
 	c.t.Helper()
-	var errOut bytes.Buffer
-	cmd.Stderr = &errOut
-	out, _ := cmd.Output()
-	o := opinion{t: c.t, status: cmd.ProcessState.ExitCode(), text: string(out)}
+	const nobody = 65534
+	cmd := exec.Command("/proc/self/exe", c.args()...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	for _, d := range []string{filepath.Dir(c.dir), c.dir} { // the test's own folders
+		check(c.t, os.Chmod(d, 0o755))
+	}
+	return c.process(cmd)
+}
+
+// process runs a doctor that is a process of its own.
+func (c *clinic) process(cmd *exec.Cmd) opinion {
+	c.t.Helper()
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		c.t.Fatal(err)
+	}
+	return c.read(cmd.ProcessState.ExitCode(), out.String(), errOut.String())
+}
+
+// read reads what a doctor found.
+func (c *clinic) read(status int, out, errOut string) opinion {
+	c.t.Helper()
+	o := opinion{t: c.t, status: status, text: out}
 	// A Level is a word in JSON, which this package need not read elsewhere.
 	var d struct {
 		Findings []struct{ Check, Level, Found, Why, Remedy string }
 		Faults   int
 	}
-	if err := json.Unmarshal(out, &d); err != nil || errOut.Len() > 0 {
-		c.t.Fatalf("%v: %v, %s%s", cmd.Args, err, out, &errOut)
+	if err := json.Unmarshal([]byte(out), &d); err != nil || errOut != "" {
+		c.t.Fatalf("hushbell doctor: %v, %s%s", err, out, errOut)
 	}
 	for _, f := range d.Findings {
 		levels := []doctor.Level{doctor.OK, doctor.Unknown, doctor.Warning, doctor.Fault}
@@ -183,30 +202,19 @@ func TestDoctorFiles(t *testing.T) {
 	}
 }
 
-// asNobody runs a program as a user who has nothing.
-func asNobody() *syscall.SysProcAttr {
-	const nobody = 65534
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-}
-
 // The user that runs the box may not write its folder: of root one learns that
 // only by looking as somebody else.
 func TestDoctorStateNotWritable(t *testing.T) {
 	c := newClinic(t, "127.0.0.1:1")
-	cmd := exec.Command("/proc/self/exe", c.args()...)
-	if os.Getuid() == 0 {
-		cmd.SysProcAttr = asNobody()
-		for _, d := range []string{filepath.Dir(c.dir), c.dir, c.state} {
-			check(t, os.Chmod(d, 0o755))
-		}
-	} else {
+	if os.Getuid() != 0 {
 		check(t, os.Chmod(c.state, 0o500))
+		c.examine("").says("state folder", doctor.Fault, "is not writable", "chown")
+		return
 	}
-	o := c.read(cmd)
+	check(t, os.Chmod(c.state, 0o755))
+	o := c.asNobody()
 	o.says("state folder", doctor.Fault, "is not writable", "chown")
-	if os.Getuid() == 0 {
-		o.says("pids", doctor.Fault, "may not be read by nobody", "chown -R nobody")
-	}
+	o.says("pids", doctor.Fault, "may not be read by nobody", "chown -R nobody")
 }
 
 // A box that answers nobody else is asked by root; a stranger is told that he
@@ -216,14 +224,10 @@ func TestDoctorAsStranger(t *testing.T) {
 		t.Skip("needs root to look as somebody else")
 	}
 	c := newClinic(t, "127.0.0.1:1")
-	check(t, os.Chmod(filepath.Dir(c.dir), 0o755))
-	check(t, os.Chmod(c.dir, 0o755))
 	s, err := control.Listen(c.socket)
 	check(t, err)
 	defer s.Close()
-	cmd := exec.Command("/proc/self/exe", c.args()...)
-	cmd.SysProcAttr = asNobody()
-	o := c.read(cmd)
+	o := c.asNobody()
 	o.says("box", doctor.Unknown, "belongs to another user", "sudo hushbell doctor")
 	o.says("state folder", doctor.Unknown, "", "sudo hushbell doctor")
 	o.says("pids", doctor.Unknown, "", "sudo hushbell doctor")
