@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -33,12 +32,10 @@ it is not.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			to := args[0]
 			if to == "-" {
-				b, err := io.ReadAll(io.LimitReader(c.InOrStdin(), 4096))
-				if err != nil {
-					return fmt.Errorf("standard input: %w", err)
+				var err error
+				if to, err = firstLine(c.InOrStdin()); err != nil {
+					return err
 				}
-				first, _, _ := strings.Cut(string(b), "\n")
-				to = strings.TrimSpace(first)
 			}
 			if to == "" {
 				return usageError{errors.New("say whom to call: the name of a contact, or a pid")}

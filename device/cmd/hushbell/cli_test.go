@@ -242,6 +242,47 @@ func TestExampleRelay(t *testing.T) {
 	}
 }
 
+// A user who has no box of his own is told when he begins one, and that the keys
+// of another are not his to see; who only looks makes nothing.
+func TestBoxOfOnesOwn(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to be somebody else")
+	}
+	dir := t.TempDir()
+	check(t, os.Chmod(filepath.Dir(dir), 0o755))
+	home, others := filepath.Join(dir, "home"), filepath.Join(dir, "state")
+	check(t, os.Mkdir(home, 0o755))
+	check(t, os.Chown(home, nobody, nobody))
+	succeeds(t, "", "pid", "new", "--state", others)
+	as := func(args ...string) string {
+		cmd := asNobody(args...)
+		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+home, "STATE_DIRECTORY=", "XDG_RUNTIME_DIR=")
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	own := filepath.Join(home, "hushbell")
+	if out := as("contact", "list"); out != "" {
+		t.Errorf("contact list prints %q", out)
+	}
+	if out := as("pid", "show"); !strings.Contains(out, "hushbell pid new box") {
+		t.Errorf("pid show prints %q", out)
+	}
+	if !missing(own) {
+		t.Error("who only looks has made a state folder")
+	}
+	if out := as("pid", "new"); !strings.Contains(out, "made "+own+", for a box of your own") || !strings.Contains(out, "\nhush1") {
+		t.Errorf("the first pid new prints %q", out)
+	}
+	if out := as("pid", "new", "door"); strings.Contains(out, "made ") {
+		t.Errorf("the second pid new prints %q", out)
+	}
+	for _, what := range []string{"show", "list", "new"} {
+		if out := as("pid", what, "--state", others); !strings.Contains(out, "permission denied") {
+			t.Errorf("pid %s of another's box prints %q", what, out)
+		}
+	}
+}
+
 // Every command explains itself, and its examples use flags that it has.
 func TestHelp(t *testing.T) {
 	var walk func(path []string, c *cobra.Command)

@@ -43,7 +43,7 @@ prints there, over a voice that you know, if the pid came by mail or the like.`,
 			if err != nil {
 				return err
 			}
-			dir, err := p.stateDir()
+			dir, err := p.setUp(c)
 			if err != nil {
 				return err
 			}
@@ -71,7 +71,7 @@ func contactListCommand() *cobra.Command {
 		Short: "List the contacts",
 		Args:  exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			dir, err := p.stateDir()
+			dir, err := p.statePath()
 			if err != nil {
 				return err
 			}
@@ -101,7 +101,7 @@ func contactRemoveCommand() *cobra.Command {
 		Short: "Remove a contact",
 		Args:  exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			dir, err := p.stateDir()
+			dir, err := p.setUp(c)
 			if err != nil {
 				return err
 			}
@@ -122,7 +122,7 @@ func contactRemoveCommand() *cobra.Command {
 func atLeast(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < n {
-			return usageError{fmt.Errorf("%s takes at least %d arguments, got %d: %s", c.CommandPath(), n, len(args), c.UseLine())}
+			return usageError{fmt.Errorf("%s takes at least %s, got %d: %s", c.CommandPath(), count(n, "argument"), len(args), c.UseLine())}
 		}
 		return nil
 	}

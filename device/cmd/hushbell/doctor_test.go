@@ -64,16 +64,23 @@ func (c *clinic) examine(netns string) opinion {
 	return c.process(exec.Command("ip", append([]string{"netns", "exec", netns, self}, c.args()...)...))
 }
 
+// nobody is a user who has nothing.
+const nobody = 65534
+
+// asNobody is the program, to be run as nobody. Root can do that.
+func asNobody(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...) // whose folder may be root's
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	return cmd
+}
+
 // asNobody runs the doctor as a user who has nothing.
 func (c *clinic) asNobody() opinion {
 	c.t.Helper()
-	const nobody = 65534
-	cmd := exec.Command("/proc/self/exe", c.args()...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	for _, d := range []string{filepath.Dir(c.dir), c.dir} { // the test's own folders
 		check(c.t, os.Chmod(d, 0o755))
 	}
-	return c.process(cmd)
+	return c.process(asNobody(c.args()...))
 }
 
 // process runs a doctor that is a process of its own.

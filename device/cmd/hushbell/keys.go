@@ -51,12 +51,17 @@ func keyFiles(state string) (map[string]string, error) {
 			files[name] = f
 		}
 	}
-	own, err := filepath.Glob(filepath.Join(state, "pids", "*.key"))
-	if err != nil {
+	own, err := os.ReadDir(filepath.Dir(keyFile(state, "")))
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("pids: %w: they are another user's, so use sudo, or name a folder of yours with --state", err)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("pids: %w", err)
 	}
 	for _, f := range own {
-		files[strings.TrimSuffix(filepath.Base(f), ".key")] = f
+		if name, ok := strings.CutSuffix(f.Name(), ".key"); ok {
+			files[name] = keyFile(state, name)
+		}
 	}
 	return files, nil
 }

@@ -47,7 +47,7 @@ runs learns of a new pid when it is started again.`,
 			if err != nil {
 				return err
 			}
-			dir, err := p.stateDir()
+			dir, err := p.setUp(c)
 			if err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ func pidListCommand() *cobra.Command {
 		Short: "List the pids of this box",
 		Args:  exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			dir, err := p.stateDir()
+			dir, err := p.statePath()
 			if err != nil {
 				return err
 			}
@@ -123,7 +123,7 @@ same, so is the pid.`,
 			if err != nil {
 				return err
 			}
-			dir, err := p.stateDir()
+			dir, err := p.statePath()
 			if err != nil {
 				return err
 			}
@@ -150,7 +150,7 @@ same, so is the pid.`,
 func atMost(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) > n {
-			return usageError{fmt.Errorf("%s takes at most %d arguments, got %d: %s", c.CommandPath(), n, len(args), c.UseLine())}
+			return usageError{fmt.Errorf("%s takes at most %s, got %d: %s", c.CommandPath(), count(n, "argument"), len(args), c.UseLine())}
 		}
 		return nil
 	}
@@ -211,6 +211,15 @@ func drawQR(size int, black func(x, y int) bool) string {
 	return b.String()
 }
 
+// firstLine reads the first line of standard input, without the space around it.
+func firstLine(in io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("standard input: %w", err)
+	}
+	return strings.TrimSpace(line), nil
+}
+
 // readPID reads a pid from where a command takes one: its argument, or the
 // first line of standard input if that is missing or "-".
 func readPID(c *cobra.Command, args []string) (pid.ID, error) {
@@ -218,11 +227,11 @@ func readPID(c *cobra.Command, args []string) (pid.ID, error) {
 	if len(args) > 0 && args[0] != "-" {
 		text, from = args[0], "the argument"
 	} else {
-		line, err := bufio.NewReader(io.LimitReader(c.InOrStdin(), 4096)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return pid.ID{}, fmt.Errorf("standard input: %w", err)
+		line, err := firstLine(c.InOrStdin())
+		if err != nil {
+			return pid.ID{}, err
 		}
-		text = strings.TrimSpace(line)
+		text = line
 	}
 	if text == "" {
 		return pid.ID{}, usageError{errors.New("no pid: give it as the last argument, or on standard input")}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"hushbell/device/config"
@@ -84,6 +85,20 @@ func (p *places) stateDir() (string, error) {
 		return "", noState(err)
 	}
 	return dir, nil
+}
+
+// setUp is stateDir for a command that sets up a box. It tells when it made the
+// folder of a user, who may have meant the box of the whole machine.
+func (p *places) setUp(c *cobra.Command) (string, error) {
+	dir, err := p.statePath()
+	if err != nil {
+		return "", err
+	}
+	fresh := p.state == "" && os.Geteuid() != 0 && missing(dir)
+	if dir, err = p.stateDir(); err == nil && fresh {
+		fmt.Fprintf(c.ErrOrStderr(), "made %s, for a box of your own; that of the whole machine is set up with sudo\n", dir)
+	}
+	return dir, err
 }
 
 func noState(err error) error { return fmt.Errorf("no state folder: %w: name one with --state", err) }
