@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,8 +91,8 @@ func TestQuiet(t *testing.T) {
 	onBench(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
 		p := b.policy()
-		night := false
-		p.Quiet = func(time.Time) bool { return night }
+		var night atomic.Bool
+		p.Quiet = func(time.Time) bool { return night.Load() }
 		b.Configure(p)
 		synctest.Wait()
 		check := func(what string, s State, w Switch) {
@@ -118,18 +119,18 @@ func TestQuiet(t *testing.T) {
 			}
 		}
 		check("by day", Idle, Scheduled)
-		night = true
+		night.Store(true)
 		check("by night", Quiet, Scheduled)
 		set(Off)
 		check("by night, switched off", Idle, Off)
-		night = false
+		night.Store(false)
 		check("the next day", Idle, Scheduled)
-		night = true
+		night.Store(true)
 		check("the next night", Quiet, Scheduled)
-		night = false
+		night.Store(false)
 		set(On)
 		check("switched on", Quiet, On)
-		night = true
+		night.Store(true)
 		check("still", Quiet, On)
 		set(Scheduled)
 		check("by night again", Quiet, Scheduled)
