@@ -14,13 +14,14 @@
 // The package knows samples and devices; it does not know calls. It mixes
 // nothing, cancels no echo, and does not correct clock drift.
 //
-// The PCM file is opened with O_NONBLOCK and waited for by the runtime's poller
-// rather than by a thread blocked in the ioctl. So Close wakes a waiting Read or
-// Write, a card that stops its interrupts is an error after five seconds, a busy
-// card answers EBUSY at once, no thread is tied up, and no signal cuts a transfer
-// short. Measured 2026-11 on snd-aloop of Linux 6.1: 3000 of 3000 frames through
-// the loop as they were played, no xrun. A card whose poll is broken would change
-// our mind.
+// The PCM file is opened with O_NONBLOCK, and Read and Write wait in poll, in
+// their caller's thread and not by way of the runtime's poller: so the thread that
+// has real-time priority (Raise) is the one that the card wakes, and not another
+// one that tells it. Close wakes a waiting Read or Write, a card that stops its
+// interrupts is an error after five seconds, a busy card answers EBUSY at once, and
+// no signal cuts a transfer short. Two threads are tied up while there is a call,
+// and none when both ends are stopped. Until November 2026 the runtime's poller
+// waited; its thread has no priority, and on a busy board was the one that was late.
 package alsa
 
 import (

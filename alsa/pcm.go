@@ -1,7 +1,6 @@
 package alsa
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -9,6 +8,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // stall is how long a card may leave us waiting for room or for samples before
@@ -24,13 +25,16 @@ type pcm struct {
 	capture bool
 	setup   setup
 
-	// For one transfer; owned by the goroutine that moves samples. The ioctl is a
-	// method value made once, since a closure made for each would be allocated.
-	x    xferi
-	todo []byte // what is left of the caller's buffer
-	done int    // frames moved
-	err  syscall.Errno
-	step func(fd uintptr) bool
+	// For one transfer, which has moving locked, so that Close can wait for its end.
+	// The ioctl is a method value made once, since a closure made for each would be
+	// allocated.
+	moving sync.Mutex
+	x      xferi
+	todo   []byte // what is left of the caller's buffer
+	done   int    // frames moved
+	err    error
+	poll   [1]unix.PollFd
+	move   func(fd uintptr)
 
 	asking sync.Mutex // guards the three below, for the same reason a method value
 	frames long
@@ -49,13 +53,12 @@ type setup struct {
 
 // openPCM opens a PCM file and agrees on parameters near to what o asks.
 func openPCM(path string, capture bool, o Options) (*pcm, error) {
-	// O_NONBLOCK also makes the runtime's poller wait for the file.
-	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	f, err := openQuietly(path)
 	if err != nil {
-		return nil, bare(err)
+		return nil, err
 	}
 	p := &pcm{f: f, capture: capture}
-	p.step, p.ask = p.transferSome, p.askDelay
+	p.move, p.ask = p.transferAll, p.askDelay
 	if p.raw, err = f.SyscallConn(); err == nil {
 		err = p.configure(o)
 	}
@@ -64,6 +67,21 @@ func openPCM(path string, capture bool, o Options) (*pcm, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// openQuietly opens a file that answers EAGAIN and EBUSY instead of waiting, and
+// that the runtime's poller knows nothing of: it would be woken with each period.
+func openQuietly(path string) (*os.File, error) {
+	fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	// NewFile goes by the flag. The kernel's PCM goes by what it was at opening.
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		syscall.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // configure agrees on parameters and prepares the stream.
@@ -104,57 +122,63 @@ func ioctl(fd, req uintptr, arg unsafe.Pointer) syscall.Errno {
 // transfer moves the frames of buf to or from the card and waits as long as it
 // takes. It returns how many frames were moved, all of them if err is nil.
 func (p *pcm) transfer(buf []byte) (frames int, err error) {
-	p.todo, p.done, p.err = buf, 0, 0
-	limit := time.Now().Add(stall)
-	if p.capture {
-		p.f.SetReadDeadline(limit)
-		err = p.raw.Read(p.step)
-	} else {
-		p.f.SetWriteDeadline(limit)
-		err = p.raw.Write(p.step)
+	p.moving.Lock()
+	defer p.moving.Unlock()
+	p.todo, p.done, p.err = buf, 0, nil
+	if p.raw.Control(p.move) != nil || p.closing.Load() {
+		p.err = ErrClosed
 	}
 	p.todo, p.x.buf = nil, nil
-	switch {
-	case p.closing.Load():
-		return p.done, ErrClosed
-	case p.err != 0:
-		return p.done, p.err
-	case err == nil:
-		return p.done, nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return p.done, syscall.EIO // as the kernel's own limit is told
-	}
-	// The poller gave up. A card that was pulled out polls as an error; the next
-	// ioctl says which.
-	if err := p.control(reqDelay, unsafe.Pointer(new(long))); err != nil {
-		return p.done, err
-	}
-	return p.done, syscall.EIO
+	return p.done, p.err
 }
 
-// transferSome moves what the card takes now. It reports whether the poller need
-// not wait: all is done, or there is an error. The kernel moves less than asked
-// whenever its buffer is full or empty.
-func (p *pcm) transferSome(fd uintptr) bool {
+// transferAll moves what the card takes, until all is done or there is an error.
+// The kernel moves less than asked whenever its buffer is full or empty.
+func (p *pcm) transferAll(fd uintptr) {
 	req := uintptr(reqWrite)
 	if p.capture {
 		req = reqRead
 	}
 	size := p.setup.frameBytes()
-	for len(p.todo) > 0 {
+	limit := time.Now().Add(stall)
+	broken := false // the last wait told of an error: the next ioctl says which
+	for len(p.todo) > 0 && !p.closing.Load() {
 		p.x = xferi{buf: unsafe.Pointer(unsafe.SliceData(p.todo)), frames: ulong(len(p.todo) / size)}
-		errno := ioctl(fd, req, unsafe.Pointer(&p.x))
-		if errno == syscall.EAGAIN {
-			return false
-		}
-		if errno != 0 {
+		switch errno := ioctl(fd, req, unsafe.Pointer(&p.x)); {
+		case errno == 0:
+			p.done += int(p.x.result)
+			p.todo = p.todo[int(p.x.result)*size:]
+		case errno != syscall.EAGAIN:
 			p.err = errno
-			return true
+			return
+		case broken:
+			p.err = syscall.EIO // or we would ask for ever
+			return
+		default:
+			if broken, p.err = p.wait(fd, time.Until(limit)); p.err != nil {
+				return
+			}
 		}
-		p.done += int(p.x.result)
-		p.todo = p.todo[int(p.x.result)*size:]
 	}
-	return true
+}
+
+// wait waits until the card has room or samples. broken: it has neither, and will
+// not have. A card that lets d pass is EIO, as the kernel's own limit is told.
+func (p *pcm) wait(fd uintptr, d time.Duration) (broken bool, err error) {
+	p.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT}
+	if p.capture {
+		p.poll[0].Events = unix.POLLIN
+	}
+	n, err := unix.Poll(p.poll[:], int(max(d, 0)/time.Millisecond))
+	switch {
+	case err == unix.EINTR:
+		return false, nil
+	case err != nil:
+		return false, err
+	case n == 0:
+		return false, syscall.EIO
+	}
+	return p.poll[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0, nil
 }
 
 // prepare makes the stream ready to start again.
@@ -180,13 +204,13 @@ func (p *pcm) delay() int {
 
 func (p *pcm) askDelay(fd uintptr) { p.errno = ioctl(fd, reqDelay, unsafe.Pointer(&p.frames)) }
 
-// Close wakes a transfer and closes the file. Safe twice.
+// Close wakes a transfer, waits for its end and closes the file. Safe twice.
 func (p *pcm) Close() error {
 	if p.closing.Swap(true) {
 		return nil
 	}
-	if !p.capture {
-		p.drop() // closing does it too, yet not before a waiting transfer has left
-	}
+	p.drop() // who waits for the card is told that it stands still
+	p.moving.Lock()
+	defer p.moving.Unlock()
 	return p.f.Close()
 }

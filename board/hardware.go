@@ -11,7 +11,6 @@ import (
 
 	"hushbell/alsa"
 	"hushbell/gpio"
-	"hushbell/voipcore/voice"
 )
 
 // A direction is that of sound, seen from the board.
@@ -62,6 +61,7 @@ type drivers struct {
 	microphone func(device string) input
 	speaker    func(device string) output
 	volume     func(device string, d direction, percent int) error
+	raise      func() (alsa.Thread, error)
 }
 
 // kernel is the drivers of what the machine really has.
@@ -72,6 +72,7 @@ var kernel = drivers{
 	microphone: func(device string) input { return alsa.NewMicrophone(device, alsa.Options{}) },
 	speaker:    func(device string) output { return alsa.NewSpeaker(device, alsa.Options{}) },
 	volume:     setVolume,
+	raise:      alsa.Raise,
 }
 
 // Sound devices are looked at so often, to log what became of them: together
@@ -84,8 +85,8 @@ var errClosed = errors.New("the board is closed")
 // button, one for each output, one for the LEDs, and one that looks at the sound
 // devices; all end with close.
 type hardware struct {
-	microphone cardMicrophone
-	speaker    cardSpeaker
+	microphone *cardMicrophone
+	speaker    *cardSpeaker
 	lamps      []*Lamp   // as Wiring.LEDs
 	outputs    []*Output // as Wiring.Outputs
 	troubles   troubles
@@ -116,8 +117,9 @@ func openHardware(w Wiring, d drivers, presses chan<- struct{}, gestures chan<- 
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &hardware{wiring: w, log: log, cancel: cancel, volume: d.volume}
-	h.microphone.input = d.microphone(w.Microphone.Device)
-	h.speaker.output = d.speaker(w.Speaker.Device)
+	h.microphone = &cardMicrophone{input: d.microphone(w.Microphone.Device), rush: rush{raise: d.raise}}
+	h.speaker = &cardSpeaker{output: d.speaker(w.Speaker.Device), rush: rush{raise: d.raise}}
+	h.wg.Go(func() { tellPriority(d.raise, log) })
 	h.wg.Go(func() { h.lookAgain(ctx) })
 	for _, l := range w.Buttons {
 		if h.has(l) {
@@ -285,16 +287,3 @@ func (h *hardware) close() error {
 	return h.err
 }
 
-// A cardMicrophone reads frames from a sound device.
-type cardMicrophone struct{ input }
-
-// Read waits for the next 20 ms, of silence while there is no device. Its only
-// error is alsa.ErrClosed.
-func (m cardMicrophone) Read(pcm *[voice.FrameSamples]int16) error { return m.input.Read(pcm[:]) }
-
-// A cardSpeaker writes frames to a sound device.
-type cardSpeaker struct{ output }
-
-// Write plays 20 ms, or lets them pass while there is no device. Its only error
-// is alsa.ErrClosed.
-func (s cardSpeaker) Write(pcm *[voice.FrameSamples]int16) error { return s.output.Write(pcm[:]) }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,10 @@ type fakeBoard struct {
 	report   func(gpio.Line, error)
 	gestures chan Gesture
 	line     fakeLine // of the output
+
+	raised   atomic.Int32 // how often somebody asked for priority
+	priority int
+	refused  error
 
 	mu      sync.Mutex // guards the rest
 	shown   []gpio.Pattern
@@ -61,6 +66,7 @@ func (f *fakeBoard) drivers() drivers {
 		output:     f.line.get,
 		microphone: func(string) input { return &f.cards[records] },
 		speaker:    func(string) output { return &f.cards[plays] },
+		raise:      f.raise,
 		volume: func(device string, d direction, percent int) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -68,6 +74,11 @@ func (f *fakeBoard) drivers() drivers {
 			return f.deaf
 		},
 	}
+}
+
+func (f *fakeBoard) raise() (alsa.Thread, error) {
+	f.raised.Add(1)
+	return alsa.Thread{Priority: f.priority}, f.refused
 }
 
 func (f *fakeBoard) Show(_ int, p gpio.Pattern) { f.shown = append(f.shown, p) }
@@ -344,8 +355,9 @@ func TestWrongTiming(t *testing.T) {
 
 func TestHardwareSoundDoesNotAllocate(t *testing.T) {
 	var f fakeBoard
-	var m Microphone = cardMicrophone{f.drivers().microphone("")}
-	var s Speaker = cardSpeaker{f.drivers().speaker("")}
+	raised := rush{raise: f.raise}
+	var m Microphone = &cardMicrophone{f.drivers().microphone(""), raised}
+	var s Speaker = &cardSpeaker{f.drivers().speaker(""), raised}
 	var pcm [samples]int16
 	n := testing.AllocsPerRun(5, func() {
 		for range 1000 {
@@ -356,6 +368,33 @@ func TestHardwareSoundDoesNotAllocate(t *testing.T) {
 	})
 	if n != 0 || pcm[0] == 0 {
 		t.Errorf("%v allocations in 1000 frames, first sample %d", n, pcm[0])
+	}
+	if n := f.raised.Load(); n != 2 {
+		t.Errorf("two goroutines asked for priority %d times", n)
+	}
+	m.Stop()
+	m.Read(&pcm)
+	if n := f.raised.Load(); n != 3 {
+		t.Errorf("after Stop priority was asked for %d times, want once more", n-2)
+	}
+}
+
+func TestPriorityIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		priority int
+		refused  error
+		want     string
+	}{
+		{0, syscall.EPERM, `level=WARN msg="sound has no real-time priority, and may break up while the machine is busy" err="operation not permitted" remedy="a service needs LimitRTPRIO=10`},
+		{3, nil, "level=INFO msg=\"sound has less real-time priority than it asks for\" priority=3 asked=10"},
+		{alsa.Priority, nil, "level=INFO msg=\"sound has real-time priority\" priority=10"},
+	} {
+		var log bytes.Buffer
+		f := fakeBoard{priority: tt.priority, refused: tt.refused}
+		tellPriority(f.raise, slog.New(slog.NewTextHandler(&log, nil)))
+		if !strings.Contains(log.String(), tt.want) {
+			t.Errorf("logged %s\nwant %s", log.String(), tt.want)
+		}
 	}
 }
 

@@ -32,6 +32,10 @@ func soundServer(holder string) bool {
 
 const stopDaemon = "a running hushbell has it: stop that first (systemctl stop hushbell)"
 
+// PriorityRemedy is what can be done where sound gets no real-time priority.
+const PriorityRemedy = "a service needs LimitRTPRIO=10 and no RestrictRealtime in its unit; a user a file in /etc/security/limits.d " +
+	"that says: @audio - rtprio 10"
+
 // SoundRemedy is what can be done about an error of a sound device of package
 // alsa; "" if there is no advice.
 func SoundRemedy(err error) string {
