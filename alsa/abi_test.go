@@ -15,6 +15,7 @@ func TestRequestNumbers(t *testing.T) {
 		want64, want32 uintptr
 	}
 	for _, r := range []row{
+		{"PVERSION", reqPVersion, 0x80044100, 0x80044100},
 		{"HW_REFINE", reqRefine, 0xc2604110, 0xc25c4110},
 		{"HW_PARAMS", reqHWParams, 0xc2604111, 0xc25c4111},
 		{"SW_PARAMS", reqSWParams, 0xc0884113, 0xc0684113},

@@ -12,17 +12,22 @@ const (
 	// take its place: 10 s, longer than a sound server or a USB hub takes to
 	// restart. Else the restarting server would find its card taken by us.
 	faithful = 40
+	// searchSlowly is the time between two looks from then on: a box without a
+	// card is to sleep.
+	searchSlowly = 2 * time.Second
 )
 
 // kept is what a keeper keeps open: *Playback or *Capture.
 type kept interface {
+	comparable
+	Check() error
 	Delay() int
 	Xruns() int
 	Device() string
 	Close() error
 }
 
-// keeper keeps a stream open. One goroutine uses the stream (get, lose, pass).
+// keeper keeps a stream open. One goroutine uses the stream (get, pass).
 type keeper[S kept] struct {
 	wanted string // as the owner named it
 	open   func(device string) (S, error)
@@ -81,10 +86,14 @@ func (k *keeper[S]) search() {
 			s.Close()
 			return
 		}
+		pause := searchEvery
+		if try >= faithful {
+			pause = searchSlowly
+		}
 		select {
 		case <-k.closed:
 			return
-		case <-time.After(searchEvery):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -99,12 +108,13 @@ func (k *keeper[S]) get() (S, bool) {
 	return k.stream, k.has && !k.done
 }
 
-// lose gives a stream up that has failed, and starts the search.
+// lose gives a stream up that has failed, and starts the search. Who is second to
+// find that out changes nothing.
 func (k *keeper[S]) lose(s S, err error) {
 	s.Close() // at once: the kernel frees a card when its last file is closed
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.done {
+	if k.done || !k.has || k.stream != s {
 		return
 	}
 	k.has, k.err = false, err
@@ -165,7 +175,13 @@ func (k *keeper[S]) losses() int {
 	return k.lost
 }
 
+// state also finds out that a device has left that nobody uses at present.
 func (k *keeper[S]) state() error {
+	if s, ok := k.current(); ok {
+		if err := s.Check(); err != nil {
+			k.lose(s, err)
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.err

@@ -58,6 +58,14 @@ func (p *plugged) Write(samples []int16) error {
 	p.s.heard += len(samples)
 	return nil
 }
+func (p *plugged) Check() error {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if p.s.there != p.name {
+		return syscall.ENODEV
+	}
+	return nil
+}
 func (p *plugged) Delay() int     { return 480 }
 func (p *plugged) Xruns() int     { return 1 }
 func (p *plugged) Stop() error    { return nil }
@@ -142,6 +150,38 @@ func TestKeeperStartsEmpty(t *testing.T) {
 		synctest.Wait()
 		if err := write(&k, make([]int16, 10)); err != nil || s.heard != 10 {
 			t.Errorf("Write = %v, %d heard", err, s.heard)
+		}
+	})
+}
+
+// A device that leaves while nobody uses it is missed, and taken when it is back;
+// what stays away does not keep the processor awake.
+func TestKeeperIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &socket{there: "Device"}
+		var k keeper[*plugged]
+		k.start("", s.open)
+		defer k.close()
+		if err := k.state(); err != nil {
+			t.Errorf("state %v of a device that is there", err)
+		}
+		s.plug("")
+		for range 3 { // lost once, however often one asks
+			if err := k.state(); !errors.Is(err, syscall.ENODEV) || k.losses() != 1 {
+				t.Errorf("gone: state %v, %d losses", err, k.losses())
+			}
+		}
+		time.Sleep(faithful * searchEvery)
+		before := len(s.requests())
+		time.Sleep(time.Minute)
+		if n := len(s.requests()) - before; n < 25 || n > 30 {
+			t.Errorf("%d looks in a minute, want one each %v", n, searchSlowly)
+		}
+		s.plug("Device")
+		time.Sleep(searchSlowly)
+		synctest.Wait()
+		if err := k.state(); err != nil || k.losses() != 1 {
+			t.Errorf("back: state %v, %d losses", err, k.losses())
 		}
 	})
 }

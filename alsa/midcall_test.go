@@ -99,41 +99,88 @@ func (c *midCall) end(t *testing.T) {
 	c.wg.Wait()
 }
 
-// The card is taken away and given back in mid-call, by unbinding its driver.
-func TestBoardUnplugged(t *testing.T) {
+// A driver binds the card of snd-aloop and lets it go.
+type driver struct {
+	t     *testing.T
+	dir   string
+	card  string
+	there bool
+}
+
+func aloopDriver(t *testing.T) *driver {
+	t.Helper()
 	needCard(t, "Loopback")
-	driver := "/sys/bus/platform/drivers/snd_aloop"
-	cards, _ := filepath.Glob(driver + "/snd_aloop.*")
+	d := &driver{t: t, dir: "/sys/bus/platform/drivers/snd_aloop", there: true}
+	cards, _ := filepath.Glob(d.dir + "/snd_aloop.*")
 	if len(cards) != 1 || os.Geteuid() != 0 {
 		if os.Getenv("HUSHBELL_BOARD") == "1" {
 			t.Fatalf("cannot unbind: devices %q, user %d", cards, os.Geteuid())
 		}
 		t.Skip("needs root and snd-aloop as a platform device")
 	}
-	plugged := true
-	turn := func(how string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(driver, how), []byte(filepath.Base(cards[0])), 0); err != nil {
-			t.Fatal(err)
+	d.card = filepath.Base(cards[0])
+	t.Cleanup(func() {
+		if !d.there {
+			d.turn("bind")
 		}
-		plugged = how == "bind"
+	})
+	return d
+}
+
+// turn does "bind" or "unbind". The latter returns when the last file is closed.
+func (d *driver) turn(how string) {
+	d.t.Helper()
+	if err := os.WriteFile(filepath.Join(d.dir, how), []byte(d.card), 0); err != nil {
+		d.t.Fatal(err)
 	}
-	defer func() {
-		if !plugged {
-			turn("bind")
-		}
-	}()
+	d.there = how == "bind"
+}
+
+// The card is taken away and given back in mid-call, by unbinding its driver.
+func TestBoardUnplugged(t *testing.T) {
+	d := aloopDriver(t)
 	c := startCall(t, NewSpeaker(loopOut, Options{}), NewMicrophone(loopIn, Options{}))
 	c.lose(t, 3, func() {
-		turn("unbind") // returns when the last file is closed: ours, at ENODEV
+		d.turn("unbind") // ours is closed at ENODEV
 		c.await(t, "ENODEV", func() bool {
 			return errors.Is(c.s.Err(), syscall.ENODEV) && errors.Is(c.m.Err(), syscall.ENODEV)
 		})
 		if _, err := OpenPlayback(loopOut, Options{}); !errors.Is(err, syscall.ENODEV) {
 			t.Errorf("OpenPlayback of an unplugged card = %v, want ENODEV", err)
 		}
-	}, func() { turn("bind") })
+	}, func() { d.turn("bind") })
 	c.end(t)
+}
+
+// Between calls too it is told that the card has left, and there again.
+func TestBoardUnpluggedIdle(t *testing.T) {
+	d := aloopDriver(t)
+	s, m := NewSpeaker(loopOut, Options{}), NewMicrophone(loopIn, Options{})
+	defer s.Close()
+	defer m.Close()
+	if err := errors.Join(s.Err(), m.Err()); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for s.Err() == nil || m.Err() == nil { // this is what notices
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	d.turn("unbind")
+	<-gone
+	if err := s.Err(); !errors.Is(err, syscall.ENODEV) || s.Losses() != 1 || m.Losses() != 1 {
+		t.Errorf("state %v, %d and %d losses", err, s.Losses(), m.Losses())
+	}
+	d.turn("bind")
+	for range 1000 {
+		if s.Err() == nil && m.Err() == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("the card is back, and the state is %v and %v", s.Err(), m.Err())
 }
 
 // The sound server is killed and started again in mid-call.

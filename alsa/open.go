@@ -27,6 +27,7 @@ type input interface {
 
 // port is what both have.
 type port interface {
+	Check() error
 	Delay() int
 	Xruns() int
 	Stop() error
@@ -58,8 +59,8 @@ func (r roots) openNode(n node, d direction, o Options) (*stream, error) {
 	return s, nil
 }
 
-// A Playback is an open output. It belongs to one goroutine; Close, Delay and
-// Xruns may be called from others.
+// A Playback is an open output. It belongs to one goroutine; Close, Check,
+// Delay and Xruns may be called from others.
 type Playback struct {
 	out    output
 	device string
@@ -101,6 +102,10 @@ func (p *Playback) Write(samples []int16) error { return p.out.Write(samples) }
 // 48 kHz: what is queued here, in the card and in the server. 0 while stopped.
 func (p *Playback) Delay() int { return p.out.Delay() }
 
+// Check returns what keeps the device from going on, as far as it tells without
+// being used: nil, or the error that Write would return.
+func (p *Playback) Check() error { return p.out.Check() }
+
 // Xruns returns how often the device ran dry.
 func (p *Playback) Xruns() int { return p.out.Xruns() }
 
@@ -115,8 +120,8 @@ func (p *Playback) Device() string { return p.device }
 // waits returns ErrClosed. Safe twice.
 func (p *Playback) Close() error { return p.out.Close() }
 
-// A Capture is an open input. It belongs to one goroutine; Close, Delay and Xruns
-// may be called from others.
+// A Capture is an open input. It belongs to one goroutine; Close, Check, Delay
+// and Xruns may be called from others.
 type Capture struct {
 	in     input
 	device string
@@ -148,6 +153,9 @@ func (c *Capture) Read(samples []int16) error { return c.in.Read(samples) }
 // Delay returns how long ago the next sample to be read was heard, in samples at
 // 48 kHz. 0 while stopped.
 func (c *Capture) Delay() int { return c.in.Delay() }
+
+// Check is that of Playback.
+func (c *Capture) Check() error { return c.in.Check() }
 
 // Xruns returns how often samples were lost because nobody read them.
 func (c *Capture) Xruns() int { return c.in.Xruns() }

@@ -18,7 +18,7 @@ import (
 const stall = 5 * time.Second
 
 // pcm is an open PCM file with its parameters set. One goroutine moves samples;
-// delay, drop and Close may be called from others.
+// check, delay, drop and Close may be called from others.
 type pcm struct {
 	f       *os.File
 	raw     syscall.RawConn
@@ -189,6 +189,9 @@ func (p *pcm) resume() error { return p.control(reqResume, nil) }
 
 // drop stops the card at once; what is in its buffer is not played.
 func (p *pcm) drop() error { return p.control(reqDrop, nil) }
+
+// check asks what any card answers that is there.
+func (p *pcm) check() error { return p.control(reqPVersion, unsafe.Pointer(new(int32))) }
 
 // delay is how many frames lie between the next one to be moved and the
 // converter: queued for playing, or recorded and not yet read. 0 when the

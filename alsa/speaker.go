@@ -46,7 +46,8 @@ func (s *Speaker) Xruns() int { return s.k.xruns() }
 // Losses counts how often the device went away.
 func (s *Speaker) Losses() int { return s.k.losses() }
 
-// Err is nil while the device works, else why it does not.
+// Err is nil while the device works, else why it does not. It asks the device, so
+// that one that leaves between two calls is missed too.
 func (s *Speaker) Err() error { return s.k.state() }
 
 // Device is the name of the device in use, or of the last one; "" before the
@@ -99,7 +100,8 @@ func (m *Microphone) Xruns() int { return m.k.xruns() }
 // Losses counts how often the device went away.
 func (m *Microphone) Losses() int { return m.k.losses() }
 
-// Err is nil while the device works, else why it does not.
+// Err is nil while the device works, else why it does not. It asks the device, so
+// that one that leaves between two calls is missed too.
 func (m *Microphone) Err() error { return m.k.state() }
 
 // Device is the name of the device in use, or of the last one; "" before the

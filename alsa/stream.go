@@ -12,6 +12,7 @@ type device interface {
 	prepare() error
 	resume() error
 	drop() error
+	check() error
 	delay() int
 	Close() error
 }
@@ -101,6 +102,14 @@ func (s *stream) fail(op string, err error) error {
 
 // Delay is the card's delay and the resampler's, in samples at 48 kHz.
 func (s *stream) Delay() int { return s.dev.delay()*Rate/s.setup.rate + s.lag }
+
+// Check asks the card whether it is still there.
+func (s *stream) Check() error {
+	if err := s.dev.check(); err != nil {
+		return s.fail("check", err)
+	}
+	return nil
+}
 
 func (s *stream) Xruns() int { return int(s.xruns.Load()) }
 

@@ -38,6 +38,7 @@ func (s *script) transfer(buf []byte) (int, error) {
 func (s *script) prepare() error { s.calls = append(s.calls, "prepare"); return nil }
 func (s *script) resume() error  { s.calls = append(s.calls, "resume"); return s.resumeErr }
 func (s *script) drop() error    { s.calls = append(s.calls, "drop"); return nil }
+func (s *script) check() error   { return nil }
 func (s *script) delay() int     { return s.queued }
 func (s *script) Close() error   { return nil }
 
@@ -174,6 +175,7 @@ func (quiet) prepare() error                   { return nil }
 func (quiet) resume() error                    { return nil }
 func (quiet) drop() error                      { return nil }
 func (quiet) delay() int                       { return 0 }
+func (quiet) check() error                     { return nil }
 func (quiet) Close() error                     { return nil }
 
 func TestConversionAllocs(t *testing.T) {

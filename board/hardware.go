@@ -286,4 +286,3 @@ func (h *hardware) close() error {
 	})
 	return h.err
 }
-

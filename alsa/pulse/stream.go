@@ -148,6 +148,16 @@ func (s *stream) fail(op string, err error) error {
 	return fmt.Errorf("pulse: %s: %w", op, err)
 }
 
+// Check returns why the stream is over, nil if it is not.
+func (s *stream) Check() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.fail("check", s.err)
+	}
+	return nil
+}
+
 // Xruns returns how often the server ran dry, or was read too late.
 func (s *stream) Xruns() int { return int(s.xruns.Load()) }
 
