@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -329,5 +330,71 @@ func TestKernelAuto(t *testing.T) {
 	}
 	if w.Microphone.Device == "" || w.Speaker.Device == "" {
 		t.Errorf("no card was chosen: %+v", w)
+	}
+}
+
+// How long after the contact closed, by the board's clock, the LED is lit and the
+// speaker's first sample is there: 30 ms above the settle time at most. What a
+// press means is somebody else's, so the test decides it.
+func TestKernelReaction(t *testing.T) {
+	needBoard(t)
+	p := newPins(t)
+	const settle, limit = 20 * time.Millisecond, 30 * time.Millisecond
+	log := &told{}
+	b := openPi(t, Options{Microphone: "Dummy", Speaker: "Loopback", Settle: settle, Log: slog.New(slog.NewTextHandler(log, nil))})
+	works(t, b)
+	eventually(t, "the button is ready", func() bool { return log.has("button is ready") })
+	ear, err := alsa.OpenCapture("Loopback,1", alsa.Options{Period: 2 * time.Millisecond, Buffer: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ear.Close()
+	var beep [samples]int16
+	for i := range beep {
+		beep[i] = 8000
+	}
+	const presses = 10
+	var lit, heard []time.Duration
+	for range presses {
+		b.Lamp.Set("off")
+		eventually(t, "the LED is dark", func() bool { return !p.lit() })
+		time.Sleep(100 * time.Millisecond) // the finger's
+		began := time.Now()
+		p.pull(buttonLine, false)
+		var both sync.WaitGroup
+		both.Go(func() {
+			for !p.lit() {
+				time.Sleep(200 * time.Microsecond)
+			}
+			lit = append(lit, time.Since(began)-settle)
+		})
+		both.Go(func() {
+			// 2 ms of the loop at a time: it stands still until something is played.
+			var ms [96]int16
+			for ms[95] == 0 {
+				if err := ear.Read(ms[:]); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			heard = append(heard, time.Since(began)-settle)
+			ear.Stop()
+		})
+		<-b.Gestures()
+		b.Lamp.Set("on")
+		for range 10 {
+			if err := b.Speaker.Write(&beep); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.Speaker.Stop()
+		both.Wait()
+		p.pull(buttonLine, true)
+	}
+	slices.Sort(lit)
+	slices.Sort(heard)
+	t.Logf("above the settle time: LED %v to %v, first sound %v to %v", lit[0], lit[presses-1], heard[0], heard[len(heard)-1])
+	if lit[presses-1] > limit || len(heard) != presses || heard[len(heard)-1] > limit {
+		t.Errorf("LED after %v, sound after %v above the settle time of %v, want %v at most", lit, heard, settle, limit)
 	}
 }

@@ -16,8 +16,9 @@ var (
 	ErrNoisy = errors.New("its line does not come to rest")
 )
 
-// own tells whether the holder of a device or line is a hushbell.
-func own(holder string) bool { return strings.HasPrefix(holder, "hushbell") }
+// Own tells whether the holder of a device or line, as packages alsa and gpio name
+// it, is a hushbell.
+func Own(holder string) bool { return strings.HasPrefix(holder, "hushbell") }
 
 // soundServer tells whether the holder of a device is a sound server, which
 // belongs to the session of a user.
@@ -45,7 +46,7 @@ func SoundRemedy(err error) string {
 	var e *alsa.Error
 	errors.As(err, &e)
 	switch {
-	case errors.Is(err, syscall.EBUSY) && e != nil && own(e.Holder):
+	case errors.Is(err, syscall.EBUSY) && e != nil && Own(e.Holder):
 		return stopDaemon
 	case errors.Is(err, syscall.EBUSY) && e != nil && soundServer(e.Holder):
 		return "the sound server of a user has it: run the box as that user (systemctl disable --now hushbell, " +
@@ -90,7 +91,7 @@ func LineRemedy(err error, part Part) string {
 		return "look at the contact; where a press connects the line to plus, set board.active_low = false"
 	case errors.Is(err, ErrNoisy):
 		return `look at the wires; an open line needs a resistor, such as board.bias = "pull-up"`
-	case errors.Is(err, gpio.ErrBusy) && e != nil && own(e.Holder):
+	case errors.Is(err, gpio.ErrBusy) && e != nil && Own(e.Holder):
 		return stopDaemon
 	case errors.Is(err, gpio.ErrBusy):
 		return "take the line from who has it (a device tree overlay, most often), or name another as " + key

@@ -60,14 +60,7 @@ func (p *places) showBoard(out io.Writer) error {
 	}
 	fmt.Fprintf(w, "board\t%s\t%s, %s\n", wiring.Board, wiring.Title, how)
 	for _, l := range slices.Concat(wiring.Buttons, wiring.LEDs, wiring.Outputs) {
-		switch {
-		case l.Err != nil:
-			fmt.Fprintf(w, "%s\tnone\t%v\n", l.Part, remedied(l.Err, board.LineRemedy(l.Err, l.Part)))
-		case l.ActiveLow:
-			fmt.Fprintf(w, "%s\t%v\tactive low\n", l.Part, l.Line)
-		default:
-			fmt.Fprintf(w, "%s\t%v\tactive high\n", l.Part, l.Line)
-		}
+		fmt.Fprintf(w, "%s\t%s\n", l.Part, lineState(l, gpio.Look))
 	}
 	for _, s := range []struct {
 		part  board.Part
@@ -80,6 +73,28 @@ func (p *places) showBoard(out io.Writer) error {
 		fmt.Fprintf(w, "%s\t%s\t\n", s.part, name)
 	}
 	return w.Flush()
+}
+
+// lineState says which line a part has, and how that is.
+func lineState(l board.Line, look func(gpio.Line) error) string {
+	if l.Err != nil {
+		return "none\t" + remedied(l.Err, board.LineRemedy(l.Err, l.Part))
+	}
+	level := "active high"
+	if l.ActiveLow {
+		level = "active low"
+	}
+	err := look(l.Line)
+	var e *gpio.LineError
+	switch {
+	case err == nil:
+		level += ", free"
+	case errors.As(err, &e) && errors.Is(err, gpio.ErrBusy) && board.Own(e.Holder):
+		level += ", in use by " + e.Holder
+	default:
+		level += ", does not work: " + remedied(err, board.LineRemedy(err, l.Part))
+	}
+	return fmt.Sprintf("%v\t%s", l.Line, level)
 }
 
 // remedied is an error in one line with what can be done about it.

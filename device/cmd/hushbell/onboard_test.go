@@ -42,7 +42,7 @@ func TestOnBoard(t *testing.T) {
 		status int
 		want   []string
 	}{
-		{"devices --lines", 0, []string{"pi-4", "line 17 of pinctrl-bcm2711", "Loopback,1", "Dummy", "58 lines", "  25  GPIO25"}},
+		{"devices --lines", 0, []string{"pi-4", "line 17 of pinctrl-bcm2711", "active low, free", "Loopback,1", "Dummy", "58 lines", "  25  GPIO25"}},
 		{"test loop", 0, []string{"chirp 5: after", "Round trip: "}},
 		{"test speaker --for 1s", 0, []string{"on Loopback", "took 1s of sound"}},
 		{"test mic --for 2s", 1, []string{"dead silence"}},

@@ -367,6 +367,31 @@ func TestTestCommandLine(t *testing.T) {
 	}
 }
 
+func TestLineState(t *testing.T) {
+	line := board.Line{Part: board.ButtonPart, Line: gpio.Line{Name: "GPIO17", ActiveLow: true}}
+	busy := func(holder string) error {
+		return &gpio.LineError{Op: "open", Line: line.Line, Holder: holder, Err: gpio.ErrBusy}
+	}
+	led := board.Line{Part: board.LEDPart, Line: gpio.Line{Offset: 99, Chip: "x"}}
+	for _, tt := range []struct {
+		line board.Line
+		err  error
+		want string
+	}{
+		{line, nil, "GPIO17\tactive low, free"},
+		{line, busy("hushbell@7"), "GPIO17\tactive low, in use by hushbell@7"},
+		{line, busy("spi0 CS0"), "GPIO17\tactive low, does not work: gpio: open GPIO17: line in use by \"spi0 CS0\": " +
+			"take the line from who has it (a device tree overlay, most often), or name another as board.button_line"},
+		{led, &gpio.LineError{Op: "open", Line: led.Line, Err: gpio.ErrNoLine},
+			"line 99 of x\tactive high, does not work: gpio: open line 99 of x: no such line: name another as board.led_line; hushbell devices lists what there is"},
+		{board.Line{Part: board.LEDPart, Err: board.ErrLeftOut}, nil, "none\tthe configuration says that there is none"},
+	} {
+		if got := lineState(tt.line, func(gpio.Line) error { return tt.err }); got != tt.want {
+			t.Errorf("%+v, %v: %q\nwant %q", tt.line, tt.err, got, tt.want)
+		}
+	}
+}
+
 func TestShowDevices(t *testing.T) {
 	var out bytes.Buffer
 	busy := &alsa.Error{Op: "open", Device: "Device", Holder: "mpd (process 7)", Err: syscall.EBUSY}
