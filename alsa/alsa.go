@@ -29,6 +29,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"hushbell/alsa/pulse"
 )
 
 const (
@@ -45,6 +47,10 @@ var ErrClosed = os.ErrClosed
 // ErrNoCard says that no device was found that fits. It is in the chain of what
 // OpenPlayback and OpenCapture return.
 var ErrNoCard = errors.New("no sound card")
+
+// ErrNoServer says that a sound server was named and none is running. It is in the
+// chain of what OpenPlayback and OpenCapture return.
+var ErrNoServer = pulse.ErrNoServer
 
 // Options is how a device is opened. The zero value is right for a call.
 type Options struct {

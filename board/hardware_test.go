@@ -412,6 +412,7 @@ func TestRemedies(t *testing.T) {
 		{&alsa.Error{Err: syscall.EIO}, "plug it in again"},
 		{fmt.Errorf("board: %w", errServerVolume), "set it there"},
 		{fmt.Errorf("board: %w", ErrMuted), "board.microphone_volume"},
+		{&alsa.Error{Err: alsa.ErrNoServer}, "start the sound server"},
 		{nil, ""},
 		{os.ErrClosed, ""},
 	} {

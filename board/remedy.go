@@ -54,6 +54,8 @@ func SoundRemedy(err error) string {
 			"or take the card from the server"
 	case errors.Is(err, syscall.EBUSY):
 		return "end the program that has it, or name another device in [board]"
+	case errors.Is(err, alsa.ErrNoServer):
+		return "start the sound server in the session of the user that runs hushbell (a service of the system has none), or name a card in [board]"
 	case errors.Is(err, fs.ErrPermission):
 		return "add the user that runs hushbell to the group audio"
 	case errors.Is(err, errServerVolume):
@@ -98,7 +100,7 @@ func LineRemedy(err error, part Part) string {
 	case errors.Is(err, fs.ErrPermission):
 		return "add the user that runs hushbell to the group gpio"
 	case errors.Is(err, gpio.ErrNoChip):
-		return "name the chip as board.chip; hushbell devices lists what there is"
+		return "look whether this is the board that board.name says, or name one of its chips as board.chip; hushbell devices lists them"
 	case errors.Is(err, gpio.ErrNoLine):
 		return "name another as " + key + "; hushbell devices lists what there is"
 	case errors.Is(err, gpio.ErrGone):

@@ -34,7 +34,7 @@ use is left alone.`,
 			out := c.OutOrStdout()
 			sound, soundErr := alsa.List()
 			chips, chipsErr := gpio.Chips()
-			return errors.Join(p.showBoard(out), showSound(out, sound, soundErr), showChips(out, chips, chipsErr, lines))
+			return errors.Join(p.showBoard(out, sound), showSound(out, sound, soundErr), showChips(out, chips, chipsErr, lines))
 		},
 	}
 	p.configFlag(c.Flags())
@@ -43,7 +43,7 @@ use is left alone.`,
 }
 
 // showBoard prints which board it is, and what it is opened with.
-func (p *places) showBoard(out io.Writer) error {
+func (p *places) showBoard(out io.Writer, sound []alsa.Device) error {
 	cfg, err := p.boardConfig("")
 	if err != nil {
 		return err
@@ -68,7 +68,10 @@ func (p *places) showBoard(out io.Writer) error {
 	}{{board.MicrophonePart, wiring.Microphone}, {board.SpeakerPart, wiring.Speaker}} {
 		name := s.sound.Device
 		if name == "" {
-			name = "the first that fits"
+			name = "the first that comes"
+			if slices.ContainsFunc(sound, func(d alsa.Device) bool { return d.Name == "pulse" }) {
+				name = "pulse, the sound server"
+			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t\n", s.part, name)
 	}

@@ -62,12 +62,13 @@ func (t *partTest) speaker(ctx context.Context) error {
 			return withRemedy(err, board.SoundRemedy(err))
 		}
 	}
+	xruns := p.Xruns() // at the end there is one
 	// What is queued is to be heard before the device is closed.
 	select {
 	case <-time.After(time.Duration(p.Delay()) * time.Second / alsa.Rate):
 	case <-ctx.Done():
 	}
-	t.say("The device took %v of sound, with %d underruns.", time.Duration(n)*frameTime, p.Xruns())
+	t.say("The device took %v of sound; it ran dry %d times.", time.Duration(n)*frameTime, xruns)
 	return nil
 }
 
@@ -133,7 +134,7 @@ func (t *partTest) microphone(ctx context.Context) error {
 	if loudest <= deadSilence {
 		return fmt.Errorf("%s gives dead silence: the microphone is switched off, mute in the mixer, or not connected", c.Device())
 	}
-	t.say("Loudest: %.1f dB, with %d overruns.", decibels(float64(loudest)), c.Xruns())
+	t.say("Loudest: %.1f dB; sound was lost %d times.", decibels(float64(loudest)), c.Xruns())
 	if clips > 0 {
 		t.say("It was too loud for the converter %d times: set board.microphone_volume lower if nobody shouted.", clips)
 	}
