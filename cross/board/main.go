@@ -4,6 +4,7 @@
 //
 //	go run ./cross/board [flags] PACKAGE... [-- TEST FLAGS...]
 //	go run ./cross/board ./gpio ./alsa
+//	go run ./cross/board -goarch arm ./alsa
 //	go run ./cross/board -timeout 20m ./alsa -- -test.run=Loop -test.count=3
 //
 // Each package's test binary runs as root in a folder that holds a copy of its
@@ -11,6 +12,9 @@
 // skip themselves without it. The exit status is 0 when every package passed at
 // least one test and failed none, 1 when tests failed, 2 when the board could
 // not be built or did not come up; "go run" makes 1 of both.
+//
+// With -goarch arm the same kernel runs programs of 32 bit, as Raspberry Pi OS for
+// 32 bit does on all boards since the Pi 3: structs and requests are other ones.
 //
 // The board's clock counts instructions, at 8 ns each, not the host's time: a
 // busy host makes the board slow but not late, and waiting costs nothing. So
@@ -54,6 +58,7 @@ type options struct {
 	memMiB  int
 	verbose bool
 	wall    bool     // the clock follows the host's
+	arch    string   // of the test binaries
 	flags   []string // for the test binaries
 }
 
@@ -63,6 +68,7 @@ func main() {
 	flag.IntVar(&o.cpus, "cpus", 2, "processors of the board")
 	flag.IntVar(&o.memMiB, "mem", 512, "memory of the board in MiB")
 	flag.BoolVar(&o.wall, "wallclock", false, "let the board's clock follow the host's")
+	flag.StringVar(&o.arch, "goarch", "arm64", "processor that the tests are built for: arm64, or arm (ARMv6), which the same board runs")
 	flag.BoolVar(&o.verbose, "v", false, "show the start of every test too")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./cross/board [flags] PACKAGE... [-- TEST FLAGS...]")
@@ -73,7 +79,7 @@ func main() {
 	if i := slices.Index(packages, "--"); i >= 0 {
 		packages, o.flags = packages[:i], packages[i+1:]
 	}
-	if len(packages) == 0 {
+	if len(packages) == 0 || o.arch != "arm64" && o.arch != "arm" {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -147,7 +153,7 @@ func stage(ctx context.Context, share string, packages []string, o options) ([]s
 			return nil, err
 		}
 		c := rig.Command(ctx, "go", "test", "-c", "-o", filepath.Join(dir, "run.test"), path)
-		c.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
+		c.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+o.arch, "GOARM=6", "CGO_ENABLED=0")
 		c.Stdout, c.Stderr = os.Stderr, os.Stderr
 		if err := c.Run(); err != nil {
 			return nil, fmt.Errorf("compile the tests of %s: %w", path, err)
