@@ -436,4 +436,9 @@ func TestRemedies(t *testing.T) {
 			t.Errorf("remedy for %v: %q, want %q", tt.err, got, tt.want)
 		}
 	}
+	for part, want := range map[Part]string{ButtonPart: "board.button_line", "button 2": "button2.line", "output door": "door.line"} {
+		if got := LineRemedy(gpio.ErrNoLine, part); !strings.Contains(got, want) {
+			t.Errorf("remedy for %s: %q, want %s named", part, got, want)
+		}
+	}
 }

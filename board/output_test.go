@@ -130,7 +130,7 @@ func TestOutputGone(t *testing.T) {
 		}
 		got := strings.Join(text(h.problems()), "\n")
 		if !strings.Contains(got, `output door: gpio: open GPIO13: line in use by "spi0": take the line from`) ||
-			!strings.Contains(got, "output none: no line is set: name one as the line of output none") {
+			!strings.Contains(got, "output none: no line is set: name one as none.line") {
 			t.Errorf("problems %q", got)
 		}
 		if err := h.outputs[1].Set(true); !errors.Is(err, ErrUnset) {

@@ -74,16 +74,27 @@ func SoundRemedy(err error) string {
 	return ""
 }
 
+// lineKey is the key of the configuration that says which line a part has.
+func lineKey(part Part) string {
+	kind, name, _ := strings.Cut(string(part), " ")
+	switch {
+	case part == ButtonPart:
+		return "board.button_line"
+	case part == LEDPart:
+		return "board.led_line"
+	case Part(kind) == ButtonPart: // "button 2"
+		return kind + name + ".line"
+	}
+	return name + ".line" // "output door"
+}
+
 // LineRemedy is what can be done about an error of a line of package gpio that
 // is for that part; "" if there is no advice.
 func LineRemedy(err error, part Part) string {
 	if err == nil {
 		return ""
 	}
-	key := map[Part]string{ButtonPart: "board.button_line", LEDPart: "board.led_line"}[part]
-	if key == "" {
-		key = "the line of " + string(part)
-	}
+	key := lineKey(part)
 	var e *gpio.LineError
 	errors.As(err, &e)
 	switch {

@@ -435,3 +435,21 @@ func TestExampleBoard(t *testing.T) {
 		}
 	}
 }
+
+// devices and test see all lines that run opens.
+func TestAllLines(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	dir := t.TempDir()
+	file := filepath.Join(dir, "hushbell.toml")
+	text := "[board]\nname = \"pi-4\"\n[button2]\nline = 5\npress = \"dnd\"\n[door]\nline = 6\npin_file = \"pin\"\n"
+	check(t, os.WriteFile(file, []byte(text), 0o600))
+	var out bytes.Buffer
+	if status := run(t.Context(), []string{"devices", "--config", file}, strings.NewReader(""), &out, &out); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{"button ", "line 17 of", "button 2 ", "line 5 of", "output door ", "line 6 of"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("devices printed nothing of %q:\n%s", want, out.String())
+		}
+	}
+}
