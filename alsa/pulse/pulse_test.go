@@ -275,6 +275,35 @@ func TestAsk(t *testing.T) {
 	})
 }
 
+// What the package comment says a frame costs, with room for the question for the
+// delay that is asked each second.
+func TestFrameAllocs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what allocates is counted without the race detector")
+	}
+	eachServer(t, func(t *testing.T, _ *soundserver.Server) {
+		p, c := openBoth(t)
+		frame := make([]int16, chunk)
+		turn := func() {
+			if err := errors.Join(p.Write(frame), c.Read(frame)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 25 {
+			turn()
+		}
+		n := testing.AllocsPerRun(1, func() {
+			for range 50 {
+				turn()
+			}
+		})
+		t.Logf("%v allocations in 50 frames both ways", n)
+		if n > 8*50 {
+			t.Errorf("%v allocations in 50 frames both ways, want 3 to 5 a frame", n)
+		}
+	})
+}
+
 // BenchmarkFrame measures what a frame of 20 ms allocates, in real time. What
 // there is comes from the library's reader: a box for each message.
 func BenchmarkFrame(b *testing.B) {
