@@ -12,8 +12,10 @@
 // A frame of 20 ms costs at most 1 allocation of 74 bytes to write and 2 of 183
 // bytes to read (BenchmarkFrame, PulseAudio 16.1 and PipeWire 0.3.65): all are the
 // library's reader's, a box for each message. In a call that is 3 to 5 a frame for
-// both ways, with the messages that ask for more (TestFrameAllocs). PipeWire adds the channels of a
-// stereo source at 0.71 each, so one voice in both comes out 3 dB louder.
+// both ways, with the messages that ask for more (TestFrameAllocs).
+//
+// PipeWire adds the channels of a stereo source at 0.71 each, so one voice in both
+// comes out 3 dB louder.
 //
 // A lost server ends a stream with an error. Dialling again is the caller's
 // (alsa.Speaker does it), since only the caller knows what to do meanwhile.
