@@ -202,6 +202,9 @@ func TestBoardAllocs(t *testing.T) {
 				t.Fatal("transfer failed")
 			}
 			delay += p.Delay() + c.Delay()
+			if p.Check() != nil || c.Check() != nil {
+				t.Fatal("it is there, and cannot be asked")
+			}
 		}); n != 0 {
 			t.Errorf("%+v: %v allocations a frame", o, n)
 		}

@@ -36,10 +36,12 @@ type pcm struct {
 	poll   [1]unix.PollFd
 	move   func(fd uintptr)
 
-	asking sync.Mutex // guards the three below, for the same reason a method value
-	frames long
-	errno  syscall.Errno
-	ask    func(fd uintptr)
+	asking  sync.Mutex // guards the three below; the others are method values for the same reason
+	frames  long
+	version int32
+	errno   syscall.Errno
+	ask     func(fd uintptr)
+	greet   func(fd uintptr)
 
 	closing atomic.Bool
 }
@@ -58,7 +60,7 @@ func openPCM(path string, capture bool, o Options) (*pcm, error) {
 		return nil, err
 	}
 	p := &pcm{f: f, capture: capture}
-	p.move, p.ask = p.transferAll, p.askDelay
+	p.move, p.ask, p.greet = p.transferAll, p.askDelay, p.askVersion
 	if p.raw, err = f.SyscallConn(); err == nil {
 		err = p.configure(o)
 	}
@@ -191,7 +193,21 @@ func (p *pcm) resume() error { return p.control(reqResume, nil) }
 func (p *pcm) drop() error { return p.control(reqDrop, nil) }
 
 // check asks what any card answers that is there.
-func (p *pcm) check() error { return p.control(reqPVersion, unsafe.Pointer(new(int32))) }
+func (p *pcm) check() error {
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	if p.raw.Control(p.greet) != nil {
+		return ErrClosed
+	}
+	if p.errno != 0 {
+		return p.errno
+	}
+	return nil
+}
+
+func (p *pcm) askVersion(fd uintptr) {
+	p.errno = ioctl(fd, reqPVersion, unsafe.Pointer(&p.version))
+}
 
 // delay is how many frames lie between the next one to be moved and the
 // converter: queued for playing, or recorded and not yet read. 0 when the
