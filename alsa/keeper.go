@@ -111,16 +111,21 @@ func (k *keeper[S]) get() (S, bool) {
 // lose gives a stream up that has failed, and starts the search. Who is second to
 // find that out changes nothing.
 func (k *keeper[S]) lose(s S, err error) {
-	s.Close() // at once: the kernel frees a card when its last file is closed
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	if k.done || !k.has || k.stream != s {
+		k.mu.Unlock()
 		return
 	}
 	k.has, k.err = false, err
 	k.lost++
 	k.past += s.Xruns()
-	k.wg.Go(k.search)
+	k.mu.Unlock()
+	s.Close() // before the search: the kernel frees a card when its last file is closed
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.done {
+		k.wg.Go(k.search)
+	}
 }
 
 // pass lets the time of n samples pass.
