@@ -104,8 +104,10 @@ fuzz:
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; done
 
+# The second run is of programs of 32 bit, as far as they talk to the kernel.
 board-test:
 	$(GO) run ./cross/board ./gpio ./alsa ./board
+	$(GO) run ./cross/board -goarch arm ./gpio ./alsa ./board -- -test.short '-test.run=Board|Kernel|Raise|Busy|Find|Output|Chip|Input|Bias|Lines'
 	$(GO) run ./cross/board ./device/cmd/hushbell -- -test.run=OnBoard
 	$(GO) run ./cross/story
 
