@@ -20,8 +20,10 @@
 // one that tells it. Close wakes a waiting Read or Write, a card that stops its
 // interrupts is an error after five seconds, a busy card answers EBUSY at once, and
 // no signal cuts a transfer short. Two threads are tied up while there is a call,
-// and none when both ends are stopped. Until November 2026 the runtime's poller
-// waited; its thread has no priority, and on a busy board was the one that was late.
+// and none when both ends are stopped. Measured 2026-11 on snd-aloop of Linux 6.1
+// beside 8 programs that never rest, 4 s both ways in six runs: no xrun with
+// priority, up to 10 without (TestBoardBesideBusyPrograms). A card whose poll is
+// broken would change our mind.
 package alsa
 
 import (
