@@ -224,8 +224,8 @@ func (w *world) event() Event {
 
 // A day of whatever happens, in whatever order: no tone plays and no voice runs
 // without a state for it, no result is shown for longer than its time, no state is
-// about no call, no call that we have placed is left without a state, and all
-// comes to rest.
+// about no call, and all comes to rest. Whether each call has an owner is
+// TestRandomDayOfCalls'.
 func TestRandomDay(t *testing.T) {
 	seed := rand.Uint64()
 	w := &world{r: rand.New(rand.NewPCG(seed, 0)), calls: map[call.ID]bool{}}
