@@ -321,8 +321,8 @@ func TestSilentLeavesRoom(t *testing.T) {
 		}
 	})
 	stranger.call(t, b.key.ID())
-	if e := stranger.wait(t, Unreachable); !errors.Is(e.Err, ErrCut) {
-		t.Errorf("lost because of %v", e.Err)
+	if e := stranger.wait(t, Unreachable); !errors.Is(e.Err, ErrNoWay) {
+		t.Errorf("not reached because of %v", e.Err)
 	}
 	friend.call(t, b.key.ID())
 	friend.wait(t, Answered)
