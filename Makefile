@@ -8,12 +8,13 @@ BUILD    := $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PACKAGES := ./...
 FUZZTIME ?= 20s
 
-.PHONY: help build cross deb demo test vet unit race arch emulated fuzz bench board-test clean
+.PHONY: help build cross deb deb-test demo test vet unit race arch emulated fuzz bench board-test clean
 
 help:
 	@echo 'make build       bin/hushbell for this machine'
 	@echo 'make cross       bin/linux-*/hushbell for all boards, the same bytes from the same commit'
 	@echo 'make deb         bin/*.deb for armhf (also ARMv6), arm64 and amd64'
+	@echo 'make deb-test    the packages on a Debian that runs (needs root, mmdebstrap and lintian)'
 	@echo 'make demo        two boxes and eight relays on this machine: a call with real speech'
 	@echo 'make test        all that a change must pass'
 	@echo 'make unit        the tests alone'
@@ -39,9 +40,17 @@ $(CROSS:%=cross-%): cross-%:
 	GOOS=linux $(BUILD) -buildvcs=false -o bin/linux-$*/hushbell ./device/cmd/hushbell
 
 DEBS := armhf arm64 amd64
-deb: build cross $(DEBS:%=deb-%)
-$(DEBS:%=deb-%): deb-%: build cross
+deb: $(DEBS:%=deb-%)
+deb-armhf: cross-armv6
+deb-arm64: cross-arm64
+deb-amd64: cross-amd64
+$(DEBS:%=deb-%): deb-%: build
 	cross/deb/build $*
+
+# The packages, and what they do on a Debian that runs (in namespaces: root).
+deb-test: cross deb
+	$(GO) -C cross/deb vet ./...
+	$(GO) -C cross/deb test -count=1 -timeout 15m ./...
 
 demo: build
 	bin/hushbell demo --out out/demo
@@ -56,6 +65,7 @@ endef
 
 test: vet unit arch demo
 	$(call need,gcc,race)
+	$(call need,mmdebstrap,deb-test)
 	$(call need,qemu-arm,emulated)
 	$(call need,qemu-system-aarch64,board-test)
 

@@ -1,0 +1,270 @@
+package deb
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// relays is how many make a swarm that works.
+const relays = 5
+
+// The life of a package on a Debian that runs, as its owner sees it. The parts
+// are in order, each from where the one before has left the system.
+func TestLife(t *testing.T) {
+	s := newSystem(t)
+	deb, newer := built(t, "amd64"), newerPackage(t)
+	output(t, append(s.sudo, "cp", deb, filepath.Join(s.root, "root/hushbell.deb"))...)
+	output(t, append(s.sudo, "cp", newer, filepath.Join(s.root, "root/newer.deb"))...)
+
+	part := func(name string, f func(t *testing.T, s *system)) {
+		if !t.Failed() {
+			outer := s.t
+			t.Run(name, func(t *testing.T) { s.t = t; f(t, s) })
+			s.t = outer
+		}
+	}
+	part("into an image, where nothing runs", imageInstall)
+	part("first boot", firstBoot)
+	part("hardening", hardening)
+	part("who may ask", whoMayAsk)
+	part("online, with relays that are services", online)
+	part("killed", killed)
+	part("frozen", frozen)
+	part("wrong configuration", wrongConfiguration)
+	part("start that fails", failingStart)
+	part("upgrade", upgrade)
+	part("power cut", powerCut)
+	part("remove and install", removeAndInstall)
+	part("credentials, read-only root and no state", readOnly)
+	part("desktop", desktop)
+	part("purge", purge)
+}
+
+// newerPackage is the same package as a later version, with other words in its
+// configuration.
+func newerPackage(t *testing.T) string {
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "newer.deb")
+	output(t, "dpkg-deb", "-R", built(t, "amd64"), dir)
+	output(t, "sed", "-i", `s/^Version: .*/&+newer/`, filepath.Join(dir, "DEBIAN/control"))
+	output(t, "sed", "-i", "1i # A newer comment.", filepath.Join(dir, "etc/hushbell/hushbell.toml"))
+	output(t, "dpkg-deb", "--root-owner-group", "-Znone", "-b", dir, file)
+	return file
+}
+
+// Images are made by chroot, with no systemd to talk to.
+func imageInstall(t *testing.T, s *system) {
+	output(t, append(s.sudo, "chroot", s.root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y", "/root/hushbell.deb")...)
+}
+
+func firstBoot(t *testing.T, s *system) {
+	s.up()
+	s.has("hushbell", "ActiveState", "active")
+	s.has("hushbell", "StatusText", "Cannot be called at present: looks for relays.")
+	s.want("stat -c '%a %U' /var/lib/hushbell /var/lib/hushbell/pids /var/lib/hushbell/pids/box.key", "700 hushbell\n700 hushbell\n600 hushbell")
+	s.want("systemctl is-enabled hushbell", "enabled")
+	s.run("hushbell pid show --qr")
+	s.want("systemctl is-enabled hushbell-relay || true", "disabled")
+	if out := s.run("journalctl -b --no-pager | grep -iE 'unknown (key|lvalue|section)|hushbell.*ignoring' || true"); out != "" {
+		t.Errorf("systemd does not understand: %s", out)
+	}
+}
+
+func hardening(t *testing.T, s *system) {
+	for _, unit := range []string{"hushbell.service", "hushbell-relay.service"} {
+		if out := s.run("systemd-analyze verify --man=no " + unit + " 2>&1"); out != "" {
+			t.Errorf("systemd-analyze verify says of %s: %s", unit, out)
+		}
+		s.run("systemd-analyze security --no-pager --offline=true --threshold=20 /lib/systemd/system/" + unit)
+	}
+	if out := s.run("systemd-analyze --user --global verify --man=no /usr/lib/systemd/user/hushbell.service 2>&1 || true"); strings.Contains(out, "hushbell.service:") {
+		t.Errorf("systemd-analyze verify says of the user's unit: %s", out)
+	}
+	status := s.run("cat /proc/$(systemctl show -P MainPID hushbell)/status")
+	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("the box runs without %q:\n%s", want, status)
+		}
+	}
+	s.want("id -nG hushbell | tr ' ' '\\n' | sort | xargs", "audio gpio hushbell")
+	s.want("id -nG hushbell-relay", "hushbell-relay")
+	s.want("systemctl show -P LimitRTPRIO hushbell", "20") // whether the kernel obeys is for a board to tell
+}
+
+func whoMayAsk(t *testing.T, s *system) {
+	s.run("useradd --create-home --groups hushbell member; useradd --create-home stranger")
+	s.run("runuser -u member -- hushbell status")
+	s.fails("runuser -u stranger -- hushbell status", "become one of its group")
+	s.fails("runuser -u member -- cat /var/lib/hushbell/pids/box.key", "Permission denied")
+}
+
+// online is a swarm in the system, one of it the packaged relay, and the box
+// that finds it.
+func online(t *testing.T, s *system) {
+	var addrs []string
+	for i := range relays {
+		addrs = append(addrs, fmt.Sprintf("%q", fmt.Sprintf("127.0.0.1:%d", 4710+i)))
+	}
+	bootstrap := "test_network = true\nbootstrap = [" + strings.Join(addrs[:3], ", ") + "]\n"
+	s.write("etc/hushbell/relay.toml", bootstrap+"[relay]\nlisten = "+addrs[0]+"\n", 0o644)
+	s.run("systemctl enable --now hushbell-relay")
+	s.has("hushbell-relay", "ActiveState", "active")
+	s.has("hushbell-relay", "StatusText", "Passes on calls of others.")
+	for i, addr := range addrs[1:] {
+		s.run(fmt.Sprintf("systemd-run --quiet --unit=other-relay-%d --property=Type=notify hushbell relay --state /tmp/relay-%d --test-network --listen %s --bootstrap %s", i, i, addr, addrs[0]))
+	}
+	s.run("sed -i '/^#bootstrap/d; /^#test_network/d' /etc/hushbell/hushbell.toml")
+	s.write("root/head", bootstrap, 0o644)
+	s.run("sed -i '1r /root/head' /etc/hushbell/hushbell.toml && systemctl restart hushbell")
+	s.has("hushbell", "StatusText", "Can be called.")
+	s.run("systemctl stop hushbell")
+	s.want("systemctl show -P Result hushbell", "success") // it was not killed for being late
+	s.run("systemctl start hushbell")
+}
+
+func killed(t *testing.T, s *system) {
+	before := s.run("hushbell pid list")
+	s.run("systemctl reset-failed hushbell && systemctl kill --signal=KILL hushbell")
+	s.has("hushbell", "NRestarts", "1")
+	s.has("hushbell", "StatusText", "Can be called.")
+	s.want("hushbell pid list", before)
+}
+
+// frozen is a box that lives, and does nothing.
+func frozen(t *testing.T, s *system) {
+	s.write("run/systemd/system/hushbell.service.d/test.conf", "[Service]\nWatchdogSec=2s\nTimeoutStopSec=1s\n", 0o644)
+	s.run("mkdir -p /run/systemd/system/hushbell.service.d && printf '[Service]\\nWatchdogSec=2s\\nTimeoutStopSec=1s\\n' >/run/systemd/system/hushbell.service.d/test.conf")
+	s.run("systemctl daemon-reload && systemctl restart hushbell && systemctl reset-failed hushbell")
+	old := s.property("hushbell", "MainPID")
+	// Longer than the watchdog waits: it is fed while the box turns.
+	s.run("sleep 3")
+	s.want("systemctl show -P NRestarts hushbell", "0")
+	s.run("kill -STOP " + old)
+	s.has("hushbell", "NRestarts", "1")
+	s.has("hushbell", "ActiveState", "active")
+	if now := s.property("hushbell", "MainPID"); now == old {
+		t.Error("the frozen box still is")
+	}
+	if out := s.run("journalctl -u hushbell --no-pager | grep -ci 'watchdog timeout'"); out != "1" {
+		t.Errorf("the journal has %s watchdog timeouts, want 1", out)
+	}
+	s.run("rm -r /run/systemd/system/hushbell.service.d && systemctl daemon-reload && systemctl restart hushbell")
+}
+
+func wrongConfiguration(t *testing.T, s *system) {
+	s.run("cp -p /etc/hushbell/hushbell.toml /root/good.toml && echo 'hops = 9' >/etc/hushbell/hushbell.toml")
+	s.fails("systemctl restart hushbell", "failed")
+	s.has("hushbell", "ActiveState", "failed") // and is not tried again and again
+	s.want("systemctl show -P ExecMainStatus hushbell", "78")
+	s.run("journalctl -u hushbell --no-pager | grep -F 'hushbell.toml:1: hops: 9 hops'")
+	s.run("cp -p /root/good.toml /etc/hushbell/hushbell.toml && systemctl start hushbell")
+	s.has("hushbell", "StatusText", "Can be called.")
+}
+
+// failingStart is one that may heal: it is tried again, and not all the time.
+func failingStart(t *testing.T, s *system) {
+	s.run("chmod 644 /var/lib/hushbell/pids/box.key; systemctl restart hushbell || true")
+	s.has("hushbell", "StatusText", "Ended 3 times in a row: waits 2s")
+	s.run("journalctl -u hushbell --no-pager | grep -F 'is open to other users'")
+	s.run("chmod 600 /var/lib/hushbell/pids/box.key")
+	s.has("hushbell", "StatusText", "Can be called.")
+}
+
+func upgrade(t *testing.T, s *system) {
+	pids, old := s.run("hushbell pid list"), s.property("hushbell", "MainPID")
+	s.run("apt-get install -y -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold /root/newer.deb")
+	s.want("cmp /root/good.toml /etc/hushbell/hushbell.toml && echo kept", "kept")
+	s.run("grep 'A newer comment' /etc/hushbell/hushbell.toml.dpkg-dist")
+	s.want("hushbell pid list", pids)
+	s.has("hushbell", "StatusText", "Can be called.")
+	if now := s.property("hushbell", "MainPID"); now == old {
+		t.Error("the old program still runs")
+	}
+	s.has("hushbell-relay", "ActiveState", "active")
+	// What its owner has switched off stays off.
+	s.run("systemctl disable --now hushbell && apt-get install -y --allow-downgrades -o Dpkg::Options::=--force-confold /root/hushbell.deb")
+	s.want("systemctl is-enabled hushbell || true", "disabled")
+	s.want("systemctl is-active hushbell || true", "inactive")
+	s.run("systemctl enable --now hushbell")
+}
+
+func powerCut(t *testing.T, s *system) {
+	pids := s.run("hushbell pid list")
+	s.unplug()
+	s.up()
+	s.has("hushbell", "ActiveState", "active")
+	s.want("hushbell pid list", pids)
+	s.has("hushbell-relay", "ActiveState", "active")
+}
+
+func removeAndInstall(t *testing.T, s *system) {
+	pids := s.run("hushbell pid list")
+	s.run("apt-get remove -y hushbell")
+	s.want("pgrep -x hushbell || echo none", "none")
+	s.run("test -s /var/lib/hushbell/pids/box.key && test -s /var/lib/hushbell-relay/relay.key && cmp /root/good.toml /etc/hushbell/hushbell.toml")
+	s.want("systemctl --failed --no-legend --plain", "")
+	s.run("apt-get install -y /root/hushbell.deb")
+	s.has("hushbell", "ActiveState", "active")
+	s.want("hushbell pid list", pids)
+	s.want("systemctl is-enabled hushbell hushbell-relay", "enabled\nenabled")
+}
+
+// readOnly is a system that keeps nothing: the root cannot be written, /var is
+// empty at each boot, and the key is a credential.
+func readOnly(t *testing.T, s *system) {
+	pids := s.run("hushbell pid list")
+	s.run("mkdir -p -m 700 /etc/credstore && cp /var/lib/hushbell/pids/box.key /etc/credstore/hushbell.pid && cp /var/lib/hushbell-relay/relay.key /etc/credstore/hushbell.relay")
+	s.run("hushbell contact add far " + strings.Fields(pids)[1] + " && cp /var/lib/hushbell/contacts.toml /etc/credstore/hushbell.contacts && sync")
+	s.unplug()
+	s.up("read-only")
+	s.fails("touch /usr/test", "Read-only")
+	s.has("hushbell", "ActiveState", "active")
+	s.want("hushbell pid list", pids)
+	s.run("hushbell contact list | grep far")
+	s.run("journalctl -u hushbell --no-pager | grep -F 'box is ready'")
+	s.want("find /var/lib/hushbell /var/lib/hushbell-relay -name '*.key'", "") // it was not copied
+	s.has("hushbell-relay", "ActiveState", "active")
+	s.unplug()
+	s.up()
+	s.run("rm -r /etc/credstore")
+}
+
+// desktop is a user whose sound server owns the card: a box of the system hears
+// nothing there and says why, one of the user does.
+func desktop(t *testing.T, s *system) {
+	status := s.run("hushbell status")
+	if !strings.Contains(status, "no sound card that plays, and no sound server") {
+		t.Errorf("the box of the system says\n%s", status)
+	}
+	s.run("systemctl disable --now hushbell && usermod -aG audio stranger && loginctl enable-linger stranger")
+	user := "systemctl --user --machine=stranger@.host "
+	s.until("the user's session is up", user+"is-system-running", func(out string) bool { return out == "running" || out == "degraded" })
+	s.run("runuser -u stranger -- sh -c 'mkdir -p ~/.config/hushbell && cp /usr/share/doc/hushbell/examples/hushbell.toml ~/.config/hushbell/ 2>/dev/null || cp /etc/hushbell/hushbell.toml ~/.config/hushbell/'")
+	s.run(user + "enable --now pulseaudio.socket hushbell.service")
+	s.until("the box of the user runs", user+"is-active hushbell.service", func(out string) bool { return out == "active" })
+	ask := "runuser -u stranger -- env XDG_RUNTIME_DIR=/run/user/$(id -u stranger) hushbell status"
+	s.until("the box of the user has sound", ask, func(out string) bool {
+		return strings.Contains(out, "\nsound ") && !strings.Contains(out, "speaker     does not work") && !strings.Contains(out, "microphone  does not work")
+	})
+	s.run(user + "stop hushbell.service")
+	s.want(user+"show -P Result hushbell.service", "success")
+	s.run(user + "disable hushbell.service && loginctl disable-linger stranger && systemctl enable --now hushbell")
+}
+
+func purge(t *testing.T, s *system) {
+	s.run("apt-get purge -y hushbell")
+	for _, path := range []string{"/etc/hushbell", "/var/lib/hushbell", "/var/lib/hushbell-relay", "/run/hushbell", "/usr/lib/udev/rules.d/60-hushbell.rules"} {
+		if out := s.run("ls -d " + path + " 2>/dev/null || true"); out != "" {
+			t.Errorf("purge has left %s", out)
+		}
+	}
+	s.want("find /etc/systemd -name '*hushbell*'", "")
+	s.want("dpkg-query -W hushbell 2>/dev/null || echo none", "none")
+	s.want("systemctl --failed --no-legend --plain", "")
+	s.unplug()
+	if _, err := os.Stat(filepath.Join(s.root, "usr/bin/hushbell")); err == nil {
+		t.Error("purge has left the program")
+	}
+}

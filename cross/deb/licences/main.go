@@ -1,0 +1,97 @@
+// Command licences prints the licences of all that is linked into a program,
+// each text once, with the modules that are under it:
+//
+//	licences MODULE-FOLDER PACKAGE
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: licences MODULE-FOLDER PACKAGE")
+		os.Exit(2)
+	}
+	text, err := licences(os.Args[1], os.Args[2])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "licences:", err)
+		os.Exit(1)
+	}
+	os.Stdout.WriteString(text)
+}
+
+func licences(dir, program string) (string, error) {
+	c := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}\t{{.Dir}}{{end}}{{end}}", program)
+	c.Dir, c.Stderr = dir, os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return "", fmt.Errorf("%v: %w", c.Args, err)
+	}
+	goRoot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env: %w", err)
+	}
+	under := map[string][]string{} // modules by the text of their licence
+	modules := map[string]string{"The Go standard library": strings.TrimSpace(string(goRoot))}
+	for line := range strings.Lines(string(out)) {
+		if module, dir, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+			modules[module] = dir
+		}
+	}
+	for _, module := range slices.Sorted(maps.Keys(modules)) {
+		text, err := licence(modules[module])
+		path, _, _ := strings.Cut(module, " ")
+		if words, ok := without[path]; ok && err != nil {
+			text, err = words, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", module, err)
+		}
+		under[text] = append(under[text], module)
+	}
+	texts := slices.SortedFunc(maps.Keys(under), func(a, b string) int { return strings.Compare(under[a][0], under[b][0]) })
+	var b strings.Builder
+	b.WriteString("The program contains these works, under the licences that follow their names.\n")
+	for _, text := range texts {
+		fmt.Fprintf(&b, "\n%s\n%s\n\n%s", strings.Repeat("=", 72), strings.Join(under[text], "\n"), text)
+	}
+	return b.String(), nil
+}
+
+// without are modules whose source has no text of a licence: what there is to
+// say of them. Any other one like that is an error.
+var without = map[string]string{
+	"github.com/anacrolix/multiless": "This version comes without the text of a licence: see https://github.com/anacrolix/multiless\n",
+	"github.com/anacrolix/sync":      "This version comes without the text of a licence: see https://github.com/anacrolix/sync\n",
+}
+
+// licence returns the licence and the notices in a module's folder.
+func licence(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	var all strings.Builder
+	for _, e := range entries {
+		name := strings.ToUpper(e.Name())
+		if e.IsDir() || !strings.HasPrefix(name, "LICENSE") && !strings.HasPrefix(name, "LICENCE") && !strings.HasPrefix(name, "COPYING") && !strings.HasPrefix(name, "NOTICE") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return "", err
+		}
+		all.WriteString(strings.TrimSpace(string(text)) + "\n")
+	}
+	if all.Len() == 0 {
+		return "", fmt.Errorf("%s has no licence", dir)
+	}
+	return all.String(), nil
+}

@@ -1,0 +1,135 @@
+package deb
+
+import (
+	"crypto/sha256"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// built returns the package that make deb has made of this tree.
+func built(t *testing.T, arch string) string {
+	t.Helper()
+	version := output(t, "./version")
+	file, err := filepath.Abs("../../bin/hushbell_" + version + "_" + arch + ".deb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Fatalf("make deb first: %v", err)
+	}
+	return file
+}
+
+var architectures = []string{"armhf", "arm64", "amd64"}
+
+// Debian's own checker finds no error and nothing to warn of, beside what
+// lintian-overrides has a reason for.
+func TestLintian(t *testing.T) {
+	need(t, "lintian", "man")
+	for _, arch := range architectures {
+		command := []string{"lintian", "--fail-on", "error,warning", built(t, arch)}
+		if os.Geteuid() == 0 {
+			command = slices.Insert(command, 1, "--allow-root")
+		}
+		if out, err := try(t, command...); err != nil {
+			t.Errorf("%s: %v\n%s", arch, err, out)
+		}
+	}
+}
+
+// The package has the units, the user, and what belongs to a Debian package;
+// the program in it is static, and of the processors that it is for.
+func TestContents(t *testing.T) {
+	need(t, "dpkg-deb", "file")
+	kinds := map[string]string{"armhf": "ARM, EABI5", "arm64": "ARM aarch64", "amd64": "x86-64"}
+	for _, arch := range architectures {
+		deb, dir := built(t, arch), t.TempDir()
+		output(t, "dpkg-deb", "-R", deb, dir)
+		for _, file := range []string{
+			"usr/lib/systemd/system/hushbell.service", "usr/lib/systemd/system/hushbell-relay.service", "usr/lib/systemd/user/hushbell.service",
+			"usr/lib/sysusers.d/hushbell.conf", "usr/lib/tmpfiles.d/hushbell.conf", "usr/lib/udev/rules.d/60-hushbell.rules",
+			"etc/hushbell/hushbell.toml", "usr/share/doc/hushbell/examples/relay.toml", "usr/share/doc/hushbell/licences.gz",
+			"usr/share/man/man1/hushbell.1.gz", "usr/share/bash-completion/completions/hushbell", "usr/share/zsh/vendor-completions/_hushbell",
+			"usr/share/fish/vendor_completions.d/hushbell.fish", "usr/share/doc/hushbell/copyright", "usr/share/doc/hushbell/changelog.gz",
+		} {
+			if info, err := os.Stat(filepath.Join(dir, file)); err != nil || info.Size() == 0 {
+				t.Errorf("%s: %s: %v", arch, file, err)
+			}
+		}
+		if got := output(t, "dpkg-deb", "-f", deb, "Architecture"); got != arch {
+			t.Errorf("the package is for %s, want %s", got, arch)
+		}
+		kind := output(t, "file", "-b", filepath.Join(dir, "usr/bin/hushbell"))
+		if !strings.Contains(kind, kinds[arch]) || !strings.Contains(kind, "statically linked") || !strings.Contains(kind, "stripped") || strings.Contains(kind, "not stripped") {
+			t.Errorf("%s: the program is %q", arch, kind)
+		}
+	}
+}
+
+// The manual page has every command of the program, and man has nothing to say
+// against it.
+func TestManual(t *testing.T) {
+	need(t, "man", "dpkg-deb")
+	dir := t.TempDir()
+	output(t, "dpkg-deb", "-x", built(t, "amd64"), dir)
+	page := filepath.Join(dir, "usr/share/man/man1/hushbell.1.gz")
+	text := output(t, "env", "MANWIDTH=100", "LC_ALL=C.UTF-8", "man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", page)
+	text = regexp.MustCompile("\\x1b\\[[0-9;]*m|.\\x08").ReplaceAllString(text, "") // bold and underlined
+	if strings.Contains(text, "warning:") {
+		t.Errorf("man warns:\n%s", text)
+	}
+	for _, want := range []string{"hushbell run", "hushbell relay", "hushbell pid show", "hushbell contact add", "hushbell status", "--config", "EXIT STATUS"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the manual page lacks %q", want)
+		}
+	}
+}
+
+// Two builds of a commit give the same bytes: in other folders, by people with
+// other settings, at another time.
+func TestReproducible(t *testing.T) {
+	need(t, "git", "make")
+	top, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string][sha256.Size]byte{}
+	for i, env := range [][]string{
+		{"TZ=UTC", "LC_ALL=C", "umask=022"},
+		{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "umask=077"},
+	} {
+		dir := filepath.Join(t.TempDir(), strings.Repeat("deep/", 3*i), "tree")
+		output(t, "git", "clone", "--quiet", "--no-local", top, dir)
+		output(t, "env", env[0], env[1], "sh", "-ec", strings.Replace(env[2], "=", " ", 1)+"; make -C \"$0\" cross deb-armhf deb-amd64", dir)
+		files, err := filepath.Glob(filepath.Join(dir, "bin/linux-*/hushbell"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		debs, err := filepath.Glob(filepath.Join(dir, "bin/*.deb"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(files) != 4 || len(debs) != 2 {
+			t.Fatalf("built are %q and %q", files, debs)
+		}
+		for _, f := range append(files, debs...) {
+			name, err := filepath.Rel(dir, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := sha256.Sum256(b)
+			if first, ok := sums[name]; i > 0 && (!ok || sum != first) {
+				t.Errorf("%s is another one the second time", name)
+			}
+			sums[name] = sum
+		}
+	}
+}

@@ -1,0 +1,20 @@
+#!/bin/bash
+# Makes the Debian root that the package is tried in: root.sh FILE.tar. It is
+# made once; what is in it decides on the file beside it that says so.
+set -euo pipefail
+out=$1
+packages=systemd-sysv,dbus-user-session,libpam-systemd,udev,apt,init-system-helpers,procps,pulseaudio,pulseaudio-utils,usr-is-merged
+mirror=$(apt-get indextargets --format '$(REPO_URI)' | sed -n 's,/debian/$,,p' | head -n 1)
+[ -n "$mirror" ] || { echo 'root.sh: apt has no Debian archive set up' >&2; exit 1; }
+[ ! -e "$out" ] || [ "$(cat "$out.of" 2>/dev/null)" != "$packages" ] || exit 0
+mkdir -p "$(dirname "$out")"
+rm -f "$out.of"
+mmdebstrap --quiet --format=tar --mode=root --variant=essential --include="$packages" \
+	--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
+	--aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
+	--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/hushbell/*' \
+	--customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*' \
+	bookworm "$out.part" "$mirror/debian"
+mv "$out.part" "$out"
+echo "$packages" >"$out.of"
