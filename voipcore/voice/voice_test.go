@@ -288,6 +288,35 @@ func TestConcealerSteadyTone(t *testing.T) {
 	}
 }
 
+// A voice that grows louder is not the same a period later. Where the repeated period
+// begins again, at the loudest place, there must be no step all the same.
+func TestConcealerJoins(t *testing.T) {
+	var c concealer
+	var pcm [FrameSamples]int16
+	const period = RateHz / 200
+	at := 1 - 4*FrameSamples // the last sample is number 0, a crest
+	for range 4 {
+		for i := range pcm {
+			phase := 2 * math.Pi * float64(at) / period
+			pcm[i] = int16(12000 * math.Pow(1.4, float64(at)/period) * math.Cos(phase))
+			at++
+		}
+		c.real(&pcm)
+	}
+	last := pcm[FrameSamples-1]
+	for range mostFrames {
+		c.conceal(&pcm)
+		for i, v := range pcm {
+			// The step is up to 7600, for three periods are repeated; evened out it is 320 a
+			// sample, and so soon after a crest the cosine moves by 190.
+			if d := int(v) - int(last); d > 500 || d < -500 {
+				t.Fatalf("sample %d jumps by %d", i, d)
+			}
+			last = v
+		}
+	}
+}
+
 // Sound at full scale, a click and silence go through without overflow.
 func TestConcealerExtremes(t *testing.T) {
 	for _, fill := range []func(i int) int16{
