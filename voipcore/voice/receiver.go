@@ -76,6 +76,9 @@ func (r *Receiver) Pull(pcm *[FrameSamples]int16) {
 	}
 	if !ok {
 		r.conceal.conceal(pcm)
+		r.mu.Lock()
+		r.jitter.count.Concealed++
+		r.mu.Unlock()
 		return
 	}
 	r.conceal.real(pcm)
@@ -96,7 +99,6 @@ func (r *Receiver) decode(packet []byte, pcm *[FrameSamples]int16) bool {
 	}
 	r.mu.Lock()
 	r.jitter.count.Malformed++
-	r.jitter.count.Concealed++
 	r.mu.Unlock()
 	return false
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -366,6 +367,30 @@ func TestReceiverMalformed(t *testing.T) {
 	}
 	if c := r.Counters(); c.Malformed != uint64(len(bad))+1 || c.Concealed != uint64(len(bad)) {
 		t.Errorf("counted %+v, want %d malformed, %d concealed", c, len(bad)+1, len(bad))
+	}
+}
+
+// Of two frames that are faded into one to shorten the delay, a broken one is left out:
+// nothing has to be made up while the other is there.
+func TestReceiverMalformedInMerge(t *testing.T) {
+	for _, broken := range [][]int{{0}, {1}, {0, 1}} {
+		s, r := newSender(t), newReceiver(t)
+		for range 2 {
+			f := send(t, s)
+			if slices.Contains(broken, int(f.timestamp/FrameSamples)) {
+				f.payload[payloadHeader] = 0x08 // not the TOC that was agreed on
+			}
+			if err := r.Push(f.timestamp, f.payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.jitter.playing, r.jitter.excess, r.jitter.pause = true, 1, mergePause
+		var pcm [FrameSamples]int16
+		r.Pull(&pcm)
+		want := Counters{Received: 2, Merged: 1, Malformed: uint64(len(broken)), Concealed: uint64(len(broken) / 2)}
+		if c := r.Counters(); c != want {
+			t.Errorf("frames %v broken: counted %+v, want %+v", broken, c, want)
+		}
 	}
 }
 
