@@ -187,6 +187,8 @@ func (h *house) wrong() string {
 		return "the state is about a call that is over"
 	case h.lost == 0 && h.m.Call == 0 && (h.stage == placed || h.stage == rings || h.stage == picked || h.stage == talks):
 		return "a call has no owner"
+	case h.m.State == CallWaiting && h.m.Waits != h.waits:
+		return "the tone is for somebody who does not wait"
 	case h.voice != row.voice:
 		return "the voice is not that of the state"
 	case h.plays != row.tone:
