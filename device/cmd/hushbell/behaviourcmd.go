@@ -19,7 +19,8 @@ func dndCommand() *cobra.Command {
 		Use:   "dnd on|off|scheduled|status",
 		Short: "Do not disturb: nothing rings, callers hear nobody answer",
 		Long: `Switches do-not-disturb. While it is on nothing rings here and nothing is answered
-by itself: who calls hears it ring, and what they wanted is in hushbell missed.
+by itself: who calls hears it ring and nobody answer, and hushbell missed shows who
+it was.
 
   on         until it is switched off
   off        until the schedule of the configuration says so again

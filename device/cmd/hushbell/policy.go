@@ -26,11 +26,13 @@ house = ["kitchen", "workshop"]
 call = "house"             # what a press calls, while there is no call: who answers first
 long = "page house"        # held for a second: page NAME (all hear), call NAME, dnd, hang up,
                            # or door: opens that of the far end, in a call
-double = "dnd"             # pressed twice: likewise; dnd turns do-not-disturb on and off
+double = "dnd"             # pressed twice: likewise; dnd turns do-not-disturb on and off.
+                           # With long or double a press counts when the finger goes up,
+                           # with double 0.4 s later; without them at once
 [button2]                  # up to [button8]
 line = "GPIO27"            # where it is; that of [button] is button_line of [board]
 press = "page house"       # in place of call
-talk = true                # push to talk: the microphone is on while it is held
+talk = true                # push to talk: the microphone is on only while it is held
 [dnd]
 schedule = ["22:00-07:00", "sat-sun 13:00-15:00"]
 [sounds]
