@@ -119,6 +119,8 @@ func online(t *testing.T, s *system) {
 	s.write("root/head", bootstrap, 0o644)
 	s.run("sed -i '1r /root/head' /etc/hushbell/hushbell.toml && systemctl restart hushbell")
 	s.has("hushbell", "StatusText", "Can be called.")
+	s.run("systemctl reload hushbell")
+	s.until("the configuration is read again", "journalctl -u hushbell --no-pager", func(out string) bool { return strings.Contains(out, "were read again") })
 	s.run("systemctl stop hushbell")
 	s.want("systemctl show -P Result hushbell", "success") // it was not killed for being late
 	s.run("systemctl start hushbell")
