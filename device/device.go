@@ -90,6 +90,7 @@ type Device struct {
 	audit      *time.Timer // runs while there is a call
 	limit      *time.Timer // how long the call may last
 	guard      doorGuard
+	doorTold   time.Time    // when the log was last told that the door stays closed
 	doorAnswer chan<- error // of size 1: who waits for the far end's door; nil for nobody
 	doorHeard  <-chan error // where that of a button comes, for a sound; nil if none was pressed
 

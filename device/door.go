@@ -48,31 +48,40 @@ func (g doorGuard) try(shown, right voipcore.PIN, now time.Time) (doorGuard, boo
 
 // doorAsked opens the door if a contact shows the right PIN.
 func (d *Device) doorAsked(e voipcore.Event) {
-	p := d.policy.Load()
-	peer, opened := p.peer(e.Peer), false
-	switch {
-	case p.Door == nil:
-		d.o.Log.Warn("somebody would have the door opened, but there is none in the configuration", "contact", peer.shown())
-	case peer.Name == "":
-		d.o.Log.Warn("somebody who is no contact would have the door opened")
-	default:
-		var right bool
-		if d.guard, right = d.guard.try(e.PIN, p.Door.PIN, time.Now()); !right {
-			d.o.Log.Warn("the door stays closed: a wrong PIN, or one too soon after", "contact", peer.shown(),
-				"wrong", d.guard.wrong, "pause", time.Until(d.guard.until).Round(time.Second))
-			break
-		}
-		if err := p.Door.Open(); err != nil {
-			d.o.Log.Error("the door cannot be opened", "contact", peer.shown(), "err", err)
-			break
-		}
-		opened = true
-		d.o.Log.Info("door opened", "contact", peer.shown())
-	}
+	peer := d.policy.Load().peer(e.Peer)
+	why, err := d.unlock(peer, e.PIN)
+	opened := why == ""
 	d.calls.AnswerDoor(e.Call, opened)
-	if opened {
+	switch {
+	case opened:
+		d.o.Log.Info("door opened", "contact", peer.shown())
 		d.o.Tell(News{Kind: NewsDoor, At: time.Now(), State: d.m.State, Call: d.Status().Call})
+	case time.Since(d.doorTold) >= doorTell: // who asks all the time does not fill the log
+		d.doorTold = time.Now()
+		d.o.Log.Warn("the door stays closed: "+why, "contact", peer.shown(), "wrong", d.guard.wrong, "err", err)
 	}
+}
+
+// doorTell is between two lines of the log about a door that stays closed.
+const doorTell = 2 * time.Second
+
+// unlock opens the door; why says why it did not.
+func (d *Device) unlock(from Peer, shown voipcore.PIN) (why string, err error) {
+	door := d.policy.Load().Door
+	switch {
+	case door == nil:
+		return "there is none in the configuration", nil
+	case from.Name == "":
+		return "it is for contacts", nil
+	}
+	var right bool
+	if d.guard, right = d.guard.try(shown, door.PIN, time.Now()); !right {
+		return "a wrong PIN, or one too soon after", nil
+	}
+	if err := door.Open(); err != nil {
+		return "it cannot be opened", err
+	}
+	return "", nil
 }
 
 // Errors of OpenDoor.

@@ -222,6 +222,7 @@ func TestDoor(t *testing.T) {
 		stranger := pid.KeyFromSeed([32]byte{3}).ID()
 		ask("right", b.friend, right, true)
 		ask("a stranger", stranger, right, false)
+		time.Sleep(doorTell)
 		ask("wrong", b.friend, wrong, false)
 		ask("right, but too soon", b.friend, right, false)
 		time.Sleep(2 * time.Second)
@@ -236,7 +237,16 @@ func TestDoor(t *testing.T) {
 		b.door.err = nil
 		synctest.Wait()
 		ask("no door", b.friend, right, false)
-		if log := b.log.String(); strings.Contains(log, "471") || !strings.Contains(log, "wrong PIN") {
+		time.Sleep(time.Hour)
+		lines := strings.Count(b.log.String(), "stays closed")
+		for range 100 {
+			ask("no door, again and again", b.friend, right, false)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := strings.Count(b.log.String(), "stays closed") - lines; n < 4 || n > 6 {
+			t.Errorf("%d lines of the log in 10 s", n)
+		}
+		if log := b.log.String(); strings.Contains(log, "4711") || strings.Contains(log, "4712") || !strings.Contains(log, "wrong PIN") {
 			t.Errorf("the log:\n%s", log)
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // The last of many is in the file after Close, whatever was in between, and what
@@ -32,4 +34,31 @@ func TestSaver(t *testing.T) {
 	if !errors.As(failed, &e) {
 		t.Errorf("told %v", failed)
 	}
+}
+
+// Whoever saves all the time has it written at once, and then every 5 s.
+func TestSaverSparesTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var writes int // of the goroutine of the Saver; each fails
+		s := NewSaver(filepath.Join(t.TempDir(), "no folder", "file"), 0o600, func(error) { writes++ })
+		s.Save([]byte("x"))
+		synctest.Wait()
+		if writes != 1 {
+			t.Errorf("%d writes at once", writes)
+		}
+		for range 600 { // a minute
+			s.Save([]byte("x"))
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		if writes < 12 || writes > 13 {
+			t.Errorf("%d writes in a minute", writes)
+		}
+		s.Save([]byte("x"))
+		before := writes
+		s.Close()
+		if writes != before+1 {
+			t.Errorf("%d writes by Close", writes-before)
+		}
+	})
 }
