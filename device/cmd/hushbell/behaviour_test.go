@@ -178,7 +178,7 @@ func TestHouseByCommands(t *testing.T) {
 
 	// Do-not-disturb: a hears it ring, and b is told only when a has gone.
 	succeeds(t, "", "dnd", "on", "--socket", b.socket)
-	fails(t, 1, "say on, off or scheduled", "", "dnd", "perhaps", "--socket", b.socket)
+	fails(t, 2, "say on, off, scheduled", "", "dnd", "perhaps", "--socket", b.socket)
 	if out := succeeds(t, "", "dnd", "status", "--socket", b.socket); out != "on (switch: on)\n" {
 		t.Errorf("dnd status prints %q", out)
 	}
