@@ -67,7 +67,7 @@ func policyOf(cfg *config.Config, state, folder string, open func(time.Duration)
 	}
 	for name, members := range cfg.Groups {
 		if _, ok := cs.ByName(name); ok {
-			return p, usageError{fmt.Errorf("config: there is a contact %q and a group of that name: call one of them otherwise", name)}
+			return p, fmt.Errorf("config: there is a contact %q and a group of that name: call one of them otherwise", name)
 		}
 		p.Groups = append(p.Groups, device.Group{Name: name, Members: members})
 	}
@@ -87,10 +87,7 @@ func policyOf(cfg *config.Config, state, folder string, open func(time.Duration)
 		p.FarPIN, err = readPIN(inFolder(folder, cfg.Door.FarPINFile))
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return p, usageError{err} // as what is wrong in the configuration itself
-	}
-	return p, nil
+	return p, errors.Join(errs...)
 }
 
 // inFolder is a path as a configuration in that folder has it.
