@@ -216,7 +216,7 @@ func TestWrongUse(t *testing.T) {
 	if err := os.WriteFile(contactsFile(filepath.Join(dir, "state")), []byte("[[contact]]\nname = 7\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, 2, "contacts.toml", "", "run", state, socket, "--config", good) // starting again does not heal it
+	fails(t, 78, "contacts.toml", "", "run", state, socket, "--config", good) // starting again does not heal it
 }
 
 // The example that relay --help shows is right, has every key of a relay, and

@@ -195,7 +195,7 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	}
 	policy, err := b.policy(&b.cfg)
 	if err != nil {
-		return usageError{err} // starting again heals neither contacts nor files
+		return configError{err} // starting again heals neither contacts nor files
 	}
 	o := boardOptions(&b.cfg.Board)
 	o.Log = log
