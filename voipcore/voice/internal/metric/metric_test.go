@@ -77,6 +77,25 @@ func TestMoreNoiseIsWorse(t *testing.T) {
 	}
 }
 
+// TestAgainstAnotherProgram compares with what a second program, written apart from this
+// one from the same papers, says of the same sounds (2026-11-25).
+func TestAgainstAnotherProgram(t *testing.T) {
+	x := speech(4)
+	for _, c := range []struct{ level, stoi, wide, full, snr float64 }{
+		{0.002, 0.9972, 0.9740, 0.8985, 25.46},
+		{0.01, 0.9537, 0.8945, 0.7945, 11.57},
+		{0.05, 0.7455, 0.7240, 0.6367, -1.16},
+	} {
+		y := with(x, c.level)
+		got := [4]float64{STOI(x, y), NSIM(x, y, Wideband), NSIM(x, y, FullBand), SegSNR(x, y)}
+		for i, want := range [4]float64{c.stoi, c.wide, c.full, c.snr} {
+			if tolerance := [4]float64{3e-4, 3e-4, 3e-4, 0.02}[i]; math.Abs(got[i]-want) > tolerance {
+				t.Errorf("noise of %v: measure %d is %.4f, the other program has %.4f", c.level, i, got[i], want)
+			}
+		}
+	}
+}
+
 // TestSTOIOfUnrelatedSound: speech and steady noise have nothing in common.
 func TestSTOIOfUnrelatedSound(t *testing.T) {
 	x := speech(2)
