@@ -93,6 +93,14 @@ func TestSpeedTable(t *testing.T) {
 	}
 }
 
+// TestTableSaysWhatIsMissing: without gcc or libopus the table has no ratio, but a reason.
+func TestTableSaysWhatIsMissing(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if prog, reason := tryBuildC(t, "encode"); prog != "" || !strings.Contains(reason, "libopus-dev") {
+		t.Errorf("without a compiler: program %q, reason %q", prog, reason)
+	}
+}
+
 // cpuTime is the nanoseconds that this process has run, the clock of encode.c: what
 // others do on the machine counts less.
 func cpuTime(t testing.TB) int64 {
