@@ -220,11 +220,36 @@ func (n *Node) accept() {
 			}
 			continue
 		}
-		if !n.links.reserve(&n.links.accepted, n.limits.Links) {
+		from := n.hostOf(c)
+		if !n.links.admit(from, max(1, n.limits.Links/hostShare)) {
 			n.Traffic.LinksRefused.Add(1)
 			c.Close()
 			continue
 		}
-		n.wg.Go(func() { n.serveLink(c) })
+		if !n.links.reserve(&n.links.accepted, n.limits.Links) {
+			n.links.leave(from)
+			n.Traffic.LinksRefused.Add(1)
+			c.Close()
+			continue
+		}
+		n.wg.Go(func() {
+			defer n.links.leave(from)
+			n.serveLink(c)
+		})
 	}
+}
+
+// hostOf names who has dialled us, as far as links are counted: an IPv4
+// address, or a /64 of IPv6. It is zero, and not counted, in a test network.
+func (n *Node) hostOf(c net.Conn) netip.Addr {
+	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil || n.cfg.TestNetwork {
+		return netip.Addr{}
+	}
+	host := a.Addr().Unmap()
+	if host.Is6() {
+		p, _ := host.WithZone("").Prefix(64)
+		return p.Addr()
+	}
+	return host
 }

@@ -41,6 +41,10 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
+// hostShare is the part of Links that one host may take: many homes may be
+// behind one address, but one host does not fill a relay.
+const hostShare = 4
+
 // tunnelCells is what one end of a tunnel on a link needs: a full window of
 // received cells, and a few that wait to be sent.
 const (

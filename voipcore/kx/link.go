@@ -78,6 +78,7 @@ type linkTable struct {
 	all      map[*link]bool
 	byUDP    map[uint32]*link
 	byKey    map[linkKey]*linkDial
+	perHost  map[netip.Addr]int
 	accepted int // links accepted or in their handshake
 	dialed   int // links dialled for clients of ours, or on their way
 }
@@ -102,6 +103,30 @@ func (t *linkTable) init() {
 	t.all = map[*link]bool{}
 	t.byUDP = map[uint32]*link{}
 	t.byKey = map[linkKey]*linkDial{}
+	t.perHost = map[netip.Addr]int{}
+}
+
+// admit counts a link of a host, unless it has max already.
+func (t *linkTable) admit(host netip.Addr, max int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !host.IsValid() {
+		return true
+	}
+	if t.perHost[host] >= max {
+		return false
+	}
+	t.perHost[host]++
+	return true
+}
+
+// leave undoes an admit.
+func (t *linkTable) leave(host netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.perHost[host]--; t.perHost[host] <= 0 {
+		delete(t.perHost, host)
+	}
 }
 
 // reserve takes one of max places; count is accepted or dialed.

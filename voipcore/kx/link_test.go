@@ -327,6 +327,55 @@ func TestLinksLimit(t *testing.T) {
 	})
 }
 
+// One host takes a quarter of a relay's links and no more; others have room.
+func TestLinksOfOneHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		r := s.bounded(t, "5.5.0.1", nil, Limits{Links: 8}, "")
+		six := s.bounded(t, "2a01::1", nil, Limits{Links: 8}, "")
+		nat := s.NAT(netip.MustParseAddr("9.9.0.1")) // clients of one address
+		link := func(h *simnet.Host, to *loopRelay) (*Node, error) {
+			n := s.open(t, h, Config{})
+			_, err := n.Build(t.Context(), path(to))
+			return n, err
+		}
+		home := func(i int) *simnet.Host { return nat.Host(netip.AddrFrom4([4]byte{192, 168, 0, byte(i)})) }
+		first, err := link(home(1), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := link(home(2), r); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := link(home(3), r); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("a third link of one address: %v, want ErrUnreachable", err)
+		}
+		if _, err := link(s.Host(hostAddrs("9.9.0.2")...), r); err != nil {
+			t.Errorf("a link of another address: %v", err)
+		}
+		if got := r.Traffic.LinksRefused.Load(); got != 1 {
+			t.Errorf("%d refused links were counted, want 1", got)
+		}
+		first.Close()
+		time.Sleep(time.Second)
+		if _, err := link(home(4), r); err != nil {
+			t.Errorf("when a link of the address has ended: %v", err)
+		}
+		for i, ip := range []string{"2b01::1", "2b01::2:3"} { // of one /64
+			if _, err := link(s.Host(hostAddrs(ip)...), six); err != nil {
+				t.Errorf("link %d: %v", i, err)
+			}
+		}
+		if _, err := link(s.Host(hostAddrs("2b01::4")...), six); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("a third link of one /64: %v, want ErrUnreachable", err)
+		}
+		if _, err := link(s.Host(hostAddrs("2b01:0:0:1::1")...), six); err != nil {
+			t.Errorf("a link of another /64: %v", err)
+		}
+	})
+}
+
 func TestTunnelLimits(t *testing.T) {
 	for _, limits := range []Limits{{Tunnels: 3}, {LinkTunnels: 3}} {
 		r, n := newLoopRelay(t, nil, limits), newLoopClient(t)

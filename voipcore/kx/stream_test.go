@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -62,6 +63,31 @@ func TestStalledReaderDelaysNobodyElse(t *testing.T) {
 	<-done
 	if n := written.Load(); n > 1<<20 {
 		t.Errorf("%d bytes were written to a reader that reads none", n)
+	}
+}
+
+// Tunnels with something to send take turns, one cell each; what has no credit
+// is passed over.
+func TestTunnelsTakeTurns(t *testing.T) {
+	n := newLoopClient(t)
+	l := &link{node: n, streams: map[uint32]*stream{}}
+	l.toWrite.L = &l.mu
+	for _, id := range []uint32{1, 3, 5} {
+		s := newStream(l, id, n.cells.get())
+		l.streams[id] = s
+		if id == 3 {
+			s.credit = 1
+		}
+		if _, err := s.Write(make([]byte, outCells*wire.CellDataSize)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var order []uint32
+	for c := (wire.Cell{}); l.nextLocked(&c); {
+		order = append(order, c.Tunnel)
+	}
+	if want := []uint32{1, 3, 5, 1, 5, 1, 5, 1, 5}; !slices.Equal(order, want) {
+		t.Errorf("cells of tunnels %v, want %v", order, want)
 	}
 }
 

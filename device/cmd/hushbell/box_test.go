@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -298,6 +299,9 @@ func TestRelay(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Close()
+		if got := debug.SetMemoryLimit(-1); got != relayMemory && os.Getenv("GOMEMLIMIT") == "" {
+			t.Errorf("its memory limit is %d, want %d", got, relayMemory)
+		}
 		fails(t, 1, "another hushbell uses the state folder", "", "relay", "--config", file, "--state", dir)
 		if s := r.end(); s != 0 || len(r.lines) > 0 {
 			t.Errorf("it ends with %d and %d more lines", s, len(r.lines))
