@@ -58,6 +58,9 @@ func (c *Core) CallGroup(own *pid.Key, far []pid.ID, page bool) (call.ID, error)
 
 func (b *switchboard) callGroup(own *pid.Key, far []pid.ID, page bool) (call.ID, error) {
 	b.line.Self = own.ID()
+	if i := slices.IndexFunc(far, b.unsilence); i >= 0 {
+		far[0], far[i] = far[i], far[0] // it calls us: Dial answers it
+	}
 	b.last++
 	p := &party{board: b, id: b.last, page: page}
 	for i, peer := range far {

@@ -293,12 +293,21 @@ func TestSilentAndCalled(t *testing.T) {
 		c.Rules.Ring = 20 * time.Second
 	}
 	a, b := s.newBox(t, "a", quiet), s.newBox(t, "b", quiet)
-	a.call(t, b.key.ID())
-	a.wait(t, RingingFar)
-	b.call(t, a.key.ID())
-	a.wait(t, Answered)
-	b.wait(t, Answered)
-	talk20ms(10, a, b)
+	for _, byGroup := range []bool{false, true} {
+		id := a.call(t, b.key.ID())
+		a.wait(t, RingingFar)
+		if byGroup {
+			b.group(t, false, &box{key: pid.NewKey()}, a, &box{key: pid.NewKey()})
+		} else {
+			b.call(t, a.key.ID())
+		}
+		a.wait(t, Answered)
+		b.wait(t, Answered)
+		talk20ms(10, a, b)
+		a.HangUp(id)
+		a.wait(t, Ended)
+		b.wait(t, Ended)
+	}
 }
 
 // Callers who ring unheard take half of the places at most: the next one is let go

@@ -172,14 +172,16 @@ func (c *Core) feed(id call.ID, k call.Kind) {
 }
 
 // unsilence takes to be a call like any other what was let ring unheard, since
-// the owner wants to talk to that very peer.
-func (b *switchboard) unsilence(far pid.ID) {
+// the owner wants to talk to that very peer, and reports whether there is one.
+func (b *switchboard) unsilence(far pid.ID) bool {
 	for _, l := range b.legs {
 		if l.silent && l.peer == far && l.call.State.Alive() && b.line.Has() == 0 {
 			l.silent = false
 			b.line, _, _ = b.line.Initiate(l.id, far)
+			return true
 		}
 	}
+	return false
 }
 
 // newLeg enters a call under the last id.
