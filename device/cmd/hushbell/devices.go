@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -66,14 +67,7 @@ func (p *places) showBoard(out io.Writer, sound []alsa.Device) error {
 		part  board.Part
 		sound board.Sound
 	}{{board.MicrophonePart, wiring.Microphone}, {board.SpeakerPart, wiring.Speaker}} {
-		name := s.sound.Device
-		if name == "" {
-			name = "the first that comes"
-			if slices.ContainsFunc(sound, func(d alsa.Device) bool { return d.Name == "pulse" }) {
-				name = "pulse, the sound server"
-			}
-		}
-		fmt.Fprintf(w, "%s\t%s\t\n", s.part, name)
+		fmt.Fprintf(w, "%s\t%s\n", s.part, soundState(s.part, s.sound.Device, sound, board.Mute))
 	}
 	return w.Flush()
 }
@@ -98,6 +92,46 @@ func lineState(l board.Line, look func(gpio.Line) error) string {
 		level += ", does not work: " + remedied(err, board.LineRemedy(err, l.Part))
 	}
 	return fmt.Sprintf("%v\t%s", l.Line, level)
+}
+
+// soundState says which device a part has, and how that is. list is what is there.
+func soundState(part board.Part, device string, list []alsa.Device, mute func(string, board.Part) error) string {
+	named := func(name string) int {
+		return slices.IndexFunc(list, func(d alsa.Device) bool { return d.Name == name })
+	}
+	if device == "" {
+		if named("pulse") >= 0 {
+			return "pulse\tthe sound server"
+		}
+		return "none\tnone is there; the first that comes is taken"
+	}
+	if strings.HasPrefix(device, "pulse") {
+		if named("pulse") >= 0 {
+			return device + "\tof the sound server"
+		}
+		return device + "\tdoes not work: " + remedied(alsa.ErrNoServer, board.SoundRemedy(alsa.ErrNoServer))
+	}
+	at := named(strings.TrimSuffix(device, ",0"))
+	switch {
+	case at < 0:
+		return device + "\tis not there: " + board.SoundRemedy(alsa.ErrNoCard)
+	case part == board.MicrophonePart && !list[at].Capture:
+		return device + "\tonly plays: name another as board.microphone"
+	case part == board.SpeakerPart && !list[at].Playback:
+		return device + "\tonly records: name another as board.speaker"
+	}
+	err := list[at].Problem
+	if err == nil {
+		err = mute(device, part)
+	}
+	var e *alsa.Error
+	switch {
+	case err == nil:
+		return device + "\tfree"
+	case errors.As(err, &e) && errors.Is(err, syscall.EBUSY) && board.Own(e.Holder):
+		return device + "\tin use by " + e.Holder
+	}
+	return device + "\tdoes not work: " + remedied(err, board.SoundRemedy(err))
 }
 
 // remedied is an error in one line with what can be done about it.

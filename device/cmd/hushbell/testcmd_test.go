@@ -392,6 +392,39 @@ func TestLineState(t *testing.T) {
 	}
 }
 
+func TestSoundState(t *testing.T) {
+	busy := func(holder string) error {
+		return &alsa.Error{Op: "open", Device: "Device", Holder: holder, Err: syscall.EBUSY}
+	}
+	card := func(problem error) []alsa.Device {
+		return []alsa.Device{{Name: "Device", Playback: true, Capture: true, Problem: problem}}
+	}
+	server := []alsa.Device{{Name: "pulse"}}
+	for _, tt := range []struct {
+		device string
+		list   []alsa.Device
+		mute   error
+		want   string
+	}{
+		{"", nil, nil, "none\tnone is there; the first that comes is taken"},
+		{"", server, nil, "pulse\tthe sound server"},
+		{"pulse:hush", server, nil, "pulse:hush\tof the sound server"},
+		{"pulse", nil, nil, "pulse\tdoes not work: no sound server: start the sound server in the session"},
+		{"Device", nil, nil, "Device\tis not there: plug a sound card in"},
+		{"Device", card(nil), nil, "Device\tfree"},
+		{"Device,0", card(nil), nil, "Device,0\tfree"},
+		{"vc4hdmi", []alsa.Device{{Name: "vc4hdmi", Playback: true}}, nil, "vc4hdmi\tonly plays: name another as board.microphone"},
+		{"Device", card(busy("hushbell (process 7)")), nil, "Device\tin use by hushbell (process 7)"},
+		{"Device", card(busy("mpd (process 7)")), nil, "Device\tdoes not work: alsa: open Device: device or resource busy, held by mpd (process 7): end the program"},
+		{"Device", card(nil), fmt.Errorf("board: Device: %w: Mic Capture Switch is off", board.ErrMuted), "Device\tdoes not work: board: Device: muted: Mic Capture Switch is off: "},
+	} {
+		got := soundState(board.MicrophonePart, tt.device, tt.list, func(string, board.Part) error { return tt.mute })
+		if !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%q among %+v: %q\nwant %q", tt.device, tt.list, got, tt.want)
+		}
+	}
+}
+
 func TestShowDevices(t *testing.T) {
 	var out bytes.Buffer
 	busy := &alsa.Error{Op: "open", Device: "Device", Holder: "mpd (process 7)", Err: syscall.EBUSY}
