@@ -49,10 +49,14 @@ func (c *Core) OpenDoor(id call.ID, pin PIN) error {
 func (c *Core) AnswerDoor(id call.ID, opened bool) {
 	c.board.post(func() {
 		if l := c.board.talking(id); l != nil && l.door.asked {
-			l.door.asked = false
-			l.send(wire.Message{Type: wire.DoorReply, OK: opened})
+			l.answerDoor(opened)
 		}
 	})
+}
+
+func (l *leg) answerDoor(opened bool) {
+	l.door.asked = false
+	l.send(wire.Message{Type: wire.DoorReply, OK: opened})
 }
 
 // talking returns the call of that id, or of a group who has answered first, if

@@ -27,6 +27,7 @@ type party struct {
 	winner *leg      // the first to answer; nil before
 	told   EventKind // RingingFar, once it was told; else 0
 	end    Event     // the best that has become of a leg so far
+	rank   int       // how good that is
 }
 
 // CallGroup calls several pids at once with one of our own; a pid of the box
@@ -104,6 +105,8 @@ func (p *party) heard(l *leg, e Event) {
 	case e.Kind == RingingFar && p.told == 0 && p.winner == nil:
 		p.told = RingingFar
 		p.tell(e)
+	case e.Kind == DoorAsked && l != p.winner: // to the owner all are one, so one may ask
+		l.answerDoor(false)
 	case e.Kind == DoorAsked, e.Kind == DoorAnswered:
 		p.tell(e)
 	case e.Kind == Answered && p.winner == nil:
@@ -118,8 +121,10 @@ func (p *party) heard(l *leg, e Event) {
 }
 
 // ranks says which end of a leg is the end of all: the one that came closest to
-// somebody.
+// somebody, and most of all one of a leg that was answered.
 var ranks = map[EventKind]int{Lost: 1, Unreachable: 2, Missed: 3, Declined: 4, Busy: 5, NoAnswer: 6, Ended: 7}
+
+const answered = 10 // above all ranks of legs that were not
 
 // ended notes that a leg is over for the owner, whatever goodbyes it still says.
 func (p *party) ended(l *leg, e Event) {
@@ -128,8 +133,12 @@ func (p *party) ended(l *leg, e Event) {
 		return // of it that was told before
 	}
 	p.legs = slices.Delete(p.legs, i, i+1)
-	if l == p.winner && !p.page || ranks[e.Kind] > ranks[p.end.Kind] {
-		p.end = e
+	rank := ranks[e.Kind]
+	if l.talk != nil {
+		rank += answered
+	}
+	if l == p.winner && !p.page || rank > p.rank {
+		p.end, p.rank = e, rank
 	}
 	if p.winner != nil && !p.page && l != p.winner {
 		return // the end is the winner's
