@@ -34,6 +34,20 @@ func (h *household) add(t *testing.T, name, pid string, flags ...string) {
 	succeeds(t, "", args...)
 }
 
+// hears waits until a box that is in a call hears the far end.
+func (h *household) hears(t *testing.T) {
+	t.Helper()
+	var s control.Status
+	var err error
+	for limit := time.Now().Add(40 * time.Second); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		s, err = h.client.Status(t.Context())
+		if err == nil && s.State == "in call" && s.Call.Report.Voice.Received >= 20 {
+			return
+		}
+	}
+	t.Fatalf("hears nobody: %v, %+v, %v", s.State, s.Call, err)
+}
+
 // after returns what until wants, of the events after one.
 func after(e control.Event, kind string) func(control.Event) bool {
 	return func(n control.Event) bool { return n.Seq > e.Seq && n.Kind == kind }
@@ -157,14 +171,7 @@ func TestHouseByCommands(t *testing.T) {
 	check(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
 	waitLog(t, rc, "9 hops")
 	a.until(t, "still talking", kind("answered"))
-	var s control.Status
-	for ; s.Call == nil || s.Call.Report.Voice.Received < 20; time.Sleep(20 * time.Millisecond) {
-		st, err := a.client.Status(t.Context())
-		check(t, err)
-		if s = st; s.State != "in call" {
-			t.Fatalf("after SIGHUP: %+v", s)
-		}
-	}
+	a.hears(t)
 	succeeds(t, "", "hangup", "--socket", c.socket)
 	a.until(t, "the end", after(answered, "ended"))
 
@@ -211,15 +218,8 @@ func TestHouseByCommands(t *testing.T) {
 		h.add(t, "door", a.pid, "--answer")
 	}
 	succeeds(t, "", "call", "house", "--page", "--socket", a.socket)
-	for _, h := range []*household{b, c} {
-		for s = (control.Status{}); s.State != "in call" || s.Call.Report.Voice.Received < 20; time.Sleep(20 * time.Millisecond) {
-			st, err := h.client.Status(t.Context())
-			check(t, err)
-			if s = st; t.Context().Err() != nil {
-				t.Fatal("no page")
-			}
-		}
-	}
+	b.hears(t)
+	c.hears(t)
 	if out := succeeds(t, "", "status", "--socket", a.socket); !strings.Contains(out, "to house (all hear)") {
 		t.Errorf("status of a page prints %q", out)
 	}
