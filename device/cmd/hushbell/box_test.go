@@ -314,6 +314,47 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// What a box cannot work with is said at its start: addresses of relays that only
+// a test network takes.
+func TestWarnsOfPrivateRelays(t *testing.T) {
+	const say = "write test_network = true"
+	h := newHousehold(t, []string{"192.168.0.9:4710", "[fd00::1]:4710"})
+	if r := h.run(t); strings.Contains(r.log.String(), say) {
+		t.Errorf("it is set, and yet:\n%s", r.log.String())
+	} else {
+		r.end()
+	}
+	text, err := os.ReadFile(h.config)
+	check(t, err)
+	check(t, os.WriteFile(h.config, bytes.Replace(text, []byte("test_network = true"), nil, 1), 0o600))
+	if r := h.run(t); !strings.Contains(r.log.String(), say) {
+		t.Errorf("nothing is said of private addresses:\n%s", r.log.String())
+	}
+}
+
+// Voice takes TCP until UDP is found to pass: that means nothing yet.
+func TestStatusOfUDP(t *testing.T) {
+	for _, tt := range []struct {
+		talked time.Duration
+		over   bool
+		want   bool
+	}{{0, false, false}, {time.Second, false, false}, {10 * time.Second, false, true}, {time.Second, true, false}, {10 * time.Second, true, true}} {
+		c := &control.Call{Peer: "far", Began: time.Now().Add(-time.Hour)}
+		if tt.talked > 0 {
+			c.Answered = time.Now().Add(-tt.talked)
+		}
+		if tt.over {
+			c.Answered = c.Began
+			c.Ended = c.Answered.Add(tt.talked)
+		}
+		var out bytes.Buffer
+		check(t, showStatus(&out, &control.Status{Call: c, VoiceOverTCP: true}))
+		if got := strings.Contains(out.String(), "voice takes TCP"); got != tt.want {
+			t.Errorf("talked for %v, over %v: says so is %v, want %v\n%s", tt.talked, tt.over, got, tt.want, out.String())
+		}
+	}
+}
+
 // Who cannot be told that the box is ready is no reason to go on unseen.
 func TestOutputFails(t *testing.T) {
 	h := newHousehold(t, nil)

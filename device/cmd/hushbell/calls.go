@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -196,7 +197,7 @@ func showStatus(out io.Writer, s *control.Status) error {
 	row("clock", "%s: told by relays of %d networks, %+.1f s from the system clock", trust, s.Clock.Networks, s.Clock.OffsetMS/1000)
 	if c := s.Call; c != nil {
 		showCall(row, c)
-		if s.VoiceOverTCP {
+		if s.VoiceOverTCP && lasted(c) > udpFound {
 			row("", "voice takes TCP, since UDP does not pass from here")
 		}
 	}
@@ -213,6 +214,21 @@ func showStatus(out io.Writer, s *control.Status) error {
 	row("memory", "%.1f MB resident", float64(s.Memory.RSS)/1e6)
 	row("version", "%s", s.Version)
 	return w.Flush()
+}
+
+// udpFound is when it is known whether UDP passes: until then voice takes TCP,
+// which means nothing.
+const udpFound = 3 * time.Second
+
+// lasted is for how long a call was talked in.
+func lasted(c *control.Call) time.Duration {
+	switch {
+	case c.Answered.IsZero():
+		return 0
+	case c.Over():
+		return c.Ended.Sub(c.Answered)
+	}
+	return time.Since(c.Answered)
 }
 
 func showCall(row func(name, format string, a ...any), c *control.Call) {

@@ -7,9 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -309,6 +311,10 @@ func (b *box) passGestures(ctx context.Context) {
 func (b *box) warn(p *device.Policy) {
 	if len(b.cfg.Bootstrap) == 0 && !b.cfg.Relay.Listen.IsValid() {
 		b.log.Warn("no relays to begin with: unless some are known from before nobody can be called; write bootstrap into the configuration")
+	}
+	public := func(a netip.AddrPort) bool { return voipcore.Routable(a.Addr()) }
+	if len(b.cfg.Bootstrap) > 0 && !b.cfg.TestNetwork && !slices.ContainsFunc(b.cfg.Bootstrap, public) {
+		b.log.Warn("no address of bootstrap is a public one, so none is used: in a home network or on one machine write test_network = true")
 	}
 	if b.cfg.Hops < config.MaxHops {
 		b.log.Warn("fewer hops give up anonymity: relays can learn who calls whom", "hops", b.cfg.Hops)
