@@ -227,6 +227,9 @@ func readPID(c *cobra.Command, args []string) (pid.ID, error) {
 	if len(args) > 0 && args[0] != "-" {
 		text, from = args[0], "the argument"
 	} else {
+		if f, ok := c.InOrStdin().(*os.File); ok && isTerminal(f) {
+			fmt.Fprintln(c.ErrOrStderr(), "Paste the pid, and press Enter:")
+		}
 		line, err := firstLine(c.InOrStdin())
 		if err != nil {
 			return pid.ID{}, err
