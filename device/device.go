@@ -164,9 +164,10 @@ func New(o Options) *Device {
 		}
 	}
 	d := &Device{o: o, sound: newSound(o.Microphone, o.Speaker, o.Policy.Tones, o.Log), queue: newQueue()}
-	d.status.Since, d.status.Switch = time.Now(), o.Quiet
 	d.policy.Store(&o.Policy)
-	d.quiet.Store(d.scheduled() && o.Quiet != Off || o.Quiet == On)
+	d.status.Since = time.Now()
+	d.status.Quiet, d.status.Switch = o.Quiet.at(d.scheduled())
+	d.quiet.Store(d.status.Quiet)
 	return d
 }
 
