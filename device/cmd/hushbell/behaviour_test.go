@@ -146,6 +146,7 @@ func TestHouseByCommands(t *testing.T) {
 	succeeds(t, "", "call", "house", "--socket", a.socket)
 	b.until(t, "ringing", kind("ringing-here"))
 	c.until(t, "ringing", kind("ringing-here"))
+	time.Sleep(500 * time.Millisecond) // of ringing that is heard
 	succeeds(t, "", "answer", "--socket", c.socket)
 	answered := a.until(t, "answered", kind("answered"))
 	if answered.Peer != "kitchen" || answered.PID != c.pid {
