@@ -215,6 +215,7 @@ func TestDoctorStateNotWritable(t *testing.T) {
 	c := newClinic(t, "127.0.0.1:1")
 	if os.Getuid() != 0 {
 		check(t, os.Chmod(c.state, 0o500))
+		t.Cleanup(func() { os.Chmod(c.state, 0o700) }) // else the test could not be cleaned up
 		c.examine("").says("state folder", doctor.Fault, "is not writable", "chown")
 		return
 	}
