@@ -104,7 +104,7 @@ type exam struct {
 	status    control.Status // of the running box
 	statusErr error          // why there is none; matches control.ErrNotRunning
 	user      account        // who runs the box, or would
-	unit      unit           // of the system's systemd
+	unit      unit           // what systemd tells of it
 	self      bool           // that is us
 
 	wiring    board.Wiring
@@ -120,7 +120,7 @@ func (e *exam) begin(ctx context.Context) {
 		e.cfg = config.Default()
 	}
 	e.status, e.statusErr = control.NewClient(e.Socket).Status(ctx)
-	e.unit = askSystemd(ctx)
+	e.unit = e.askSystemd(ctx)
 	e.user, e.self = e.whose()
 	if e.cfg.Board.Name != board.Sim {
 		e.wiring, e.wiringErr = e.Wire(&e.cfg)

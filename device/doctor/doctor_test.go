@@ -37,7 +37,7 @@ func TestService(t *testing.T) {
 		{strings.NewReplacer("=active", "=activating", "=running", "=auto-restart").Replace(good), false, Fault, "journalctl"},
 		{"LoadState=not-found\nActiveState=inactive\n", false, Warning, "install"},
 	} {
-		e := &exam{unit: parseUnit([]byte(tt.show)), user: account{name: "nobody who lingers"}}
+		e := &exam{Patient: Patient{System: true}, unit: parseUnit([]byte(tt.show))}
 		if !tt.runs {
 			e.statusErr = control.ErrNotRunning
 		}

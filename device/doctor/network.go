@@ -223,5 +223,5 @@ func (e *exam) online(context.Context) []Finding {
 	case time.Since(e.status.Since) < freshStart:
 		return found(Warning, check, "the box cannot be called yet", "it has just been started", "look again in a minute")
 	}
-	return found(Fault, check, "the box cannot be called at present, and tries again", "nobody reaches it", "mend what is said of network, relays and clock; the log tells more: journalctl -u hushbell")
+	return found(Fault, check, "the box cannot be called at present, and tries again", "nobody reaches it", "mend what is said of network, relays and clock; the log tells more, from journalctl -u hushbell")
 }

@@ -155,7 +155,7 @@ func (e *exam) soundPart(part board.Part, s board.Sound, names []string, why str
 	}
 	switch err := board.Mute(s.Device, part); {
 	case errors.Is(err, board.ErrMuted) && s.Volume > 0 && !e.runs():
-		return found(Warning, check, oneLine(err), why+" until the box starts, which sets the volume", "sudo systemctl start hushbell")
+		return found(Warning, check, oneLine(err), why+" until the box starts, which sets the volume", e.systemctl("start"))
 	case errors.Is(err, board.ErrMuted):
 		return found(Fault, check, oneLine(err), why, board.SoundRemedy(err))
 	}

@@ -27,14 +27,14 @@ func (e *exam) running(context.Context) []Finding {
 	switch {
 	case errors.Is(e.statusErr, control.ErrNotRunning):
 		return found(Warning, check, "none runs at "+e.Socket, "nobody can call, and the button does nothing",
-			"sudo systemctl start hushbell, or by hand hushbell run")
+			e.systemctl("start")+", or by hand hushbell run")
 	case errors.Is(e.statusErr, fs.ErrPermission):
 		return found(Unknown, check, e.Socket+" belongs to another user, so that the box could not be asked", "", asRoot)
 	case e.statusErr != nil:
-		return found(Fault, check, oneLine(e.statusErr), "a box that does not answer does not ring either", "sudo systemctl restart hushbell")
+		return found(Fault, check, oneLine(e.statusErr), "a box that does not answer does not ring either", e.systemctl("restart"))
 	case e.status.Version != e.Version:
 		return found(Warning, check, fmt.Sprintf("runs, version %s; this program is %s", e.status.Version, e.Version),
-			"an update counts from the next start", "sudo systemctl restart hushbell")
+			"an update counts from the next start", e.systemctl("restart"))
 	}
 	return ok(check, "runs as %s, %s for %v", e.user.name, e.status.State, time.Since(e.status.Since).Round(time.Second))
 }
@@ -50,15 +50,29 @@ const unitName = "hushbell.service"
 // there reports whether there is such a unit.
 func (u *unit) there() bool { return u.LoadState == "loaded" }
 
-// askSystemd asks for the unit; the zero unit is that there is no systemd.
-func askSystemd(ctx context.Context) (u unit) {
+// ofUser reports whether it is the user's own systemd that would run the box.
+func (e *exam) ofUser() bool { return !e.System && os.Geteuid() != 0 }
+
+// systemctl is the command that does something with the service.
+func (e *exam) systemctl(do string) string {
+	if e.ofUser() {
+		return "systemctl --user " + do + " hushbell"
+	}
+	return "sudo systemctl " + do + " hushbell"
+}
+
+// askSystemd asks for the unit; the zero unit is that there is nobody to ask.
+func (e *exam) askSystemd(ctx context.Context) (u unit) {
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		return u
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemctl", "show", unitName,
-		"-p", "LoadState,ActiveState,SubState,UnitFileState,Result,User,NRestarts,SupplementaryGroups").Output()
+	args := []string{"show", unitName, "-p", "LoadState,ActiveState,SubState,UnitFileState,Result,User,NRestarts,SupplementaryGroups"}
+	if e.ofUser() {
+		args = append(args, "--user")
+	}
+	out, err := exec.CommandContext(ctx, "systemctl", args...).Output()
 	if err != nil {
 		return u
 	}
@@ -92,30 +106,31 @@ func parseUnit(out []byte) (u unit) {
 }
 
 func (e *exam) service(context.Context) []Finding {
-	const check = "service"
+	const check, silent = "service", "nobody can call, and the button does nothing"
+	journal := "see why: journalctl -b -u hushbell"
+	if e.ofUser() {
+		journal = "see why: journalctl --user -b -u hushbell"
+	}
 	u := &e.unit
-	const journal = "see why: journalctl -b -u hushbell"
 	switch {
 	case u.LoadState == "":
-		return ok(check, "no systemd runs here: whoever starts the box has to see to it")
-	case !u.there() && e.lingers():
-		return ok(check, "systemd starts the box of the user %s at boot", e.user.name)
+		return ok(check, "there is no systemd to ask: whoever starts the box has to see to it")
 	case !u.there():
 		return found(Warning, check, fmt.Sprintf("there is no %s (%s)", unitName, u.LoadState), "after a power cut nobody starts the box again",
 			"install the package of hushbell, or write a unit")
 	case u.ActiveState == "failed":
-		return found(Fault, check, "has failed ("+u.Result+")", "nobody can call, and the button does nothing", journal)
+		return found(Fault, check, "has failed ("+u.Result+")", silent, journal)
 	case u.ActiveState == "activating" && u.SubState == "auto-restart":
-		return found(Fault, check, "ends again and again, "+u.Restarts+" times so far", "nobody can call, and the button does nothing", journal)
-	case u.ActiveState != "active" && e.runs() && e.lingers():
-		return ok(check, "systemd starts the box of the user %s at boot", e.user.name)
+		return found(Fault, check, "ends again and again, "+u.Restarts+" times so far", silent, journal)
 	case u.ActiveState != "active" && e.runs():
 		return found(Warning, check, "a box runs, but not as the service", "after a power cut, or when its terminal is closed, nobody starts it again",
-			"end that one, then sudo systemctl enable --now hushbell")
+			"end that one, then "+e.systemctl("enable --now"))
 	case u.ActiveState != "active":
-		return found(Warning, check, "is "+u.ActiveState, "no box runs", "sudo systemctl enable --now hushbell")
+		return found(Warning, check, "is "+u.ActiveState, "no box runs", e.systemctl("enable --now"))
 	case !strings.HasPrefix(u.UnitFileState, "enabled"):
-		return found(Warning, check, "is active, but "+u.UnitFileState, "it does not start after a power cut", "sudo systemctl enable hushbell")
+		return found(Warning, check, "is active, but "+u.UnitFileState, "it does not start after a power cut", e.systemctl("enable"))
+	case e.ofUser() && !e.lingers():
+		return ok(check, "is active, and starts when %s logs in (at boot after sudo loginctl enable-linger %s)", e.user.name, e.user.name)
 	}
 	return ok(check, "is active and starts at boot")
 }
