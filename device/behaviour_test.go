@@ -139,8 +139,8 @@ func TestREADMEHasTheTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(readme), "\n"+Table()) {
-		t.Errorf("README.md does not have the table of states:\n%s", Table())
+	if !strings.Contains(string(readme), "\n"+table()) {
+		t.Errorf("README.md does not have the table of states:\n%s", table())
 	}
 }
 

@@ -38,13 +38,12 @@ type ActionKind uint8
 
 // The actions.
 const (
-	DoNothing  ActionKind = iota
-	DoCall                // whoever of the group answers first gets the call
-	DoPage                // all of the group hear us
-	DoQuiet               // turns do-not-disturb on and off
-	DoHangUp              // rejects or ends the call there is
-	DoDoor                // in a call, opens the far end's door with FarPIN
-	numActions            //
+	DoNothing ActionKind = iota
+	DoCall               // whoever of the group answers first gets the call
+	DoPage               // all of the group hear us
+	DoQuiet              // turns do-not-disturb on and off
+	DoHangUp             // rejects or ends the call there is
+	DoDoor               // in a call, opens the far end's door with FarPIN
 )
 
 // A Button is what the gestures at a button do. One that knows push to talk has

@@ -104,8 +104,8 @@ func (s State) Tone() tone.Sound { return states[s].tone }
 // Voice reports whether microphone and speaker carry a call in this state.
 func (s State) Voice() bool { return states[s].voice }
 
-// Table returns the states as a table in Markdown, for README.md.
-func Table() string {
+// table returns the states as a table in Markdown, for README.md.
+func table() string {
 	text := "| state | LED | sound |\n|---|---|---|\n"
 	for _, s := range states {
 		sound := ""
