@@ -31,6 +31,7 @@ func TestLife(t *testing.T) {
 	part("hardening", hardening)
 	part("who may ask", whoMayAsk)
 	part("online, with relays that are services", online)
+	part("network that comes late", lateNetwork)
 	part("killed", killed)
 	part("frozen", frozen)
 	part("wrong configuration", wrongConfiguration)
@@ -66,6 +67,7 @@ func firstBoot(t *testing.T, s *system) {
 	s.want("stat -c '%a %U' /var/lib/hushbell /var/lib/hushbell/pids /var/lib/hushbell/pids/box.key", "700 hushbell\n700 hushbell\n600 hushbell")
 	s.want("systemctl is-enabled hushbell", "enabled")
 	s.run("hushbell pid show --qr")
+	s.run("journalctl -u hushbell -p warning --no-pager | grep 'the box had no pid'")
 	s.want("systemctl is-enabled hushbell-relay || true", "disabled")
 	if out := s.run("journalctl -b --no-pager | grep -iE 'unknown (key|lvalue|section)|hushbell.*ignoring' || true"); out != "" {
 		t.Errorf("systemd does not understand: %s", out)
@@ -125,6 +127,17 @@ func online(t *testing.T, s *system) {
 	s.run("systemctl stop hushbell")
 	s.want("systemctl show -P Result hushbell", "success") // it was not killed for being late
 	s.run("systemctl start hushbell")
+}
+
+// lateNetwork is one that is not there yet when the box starts: nobody has to
+// start it again.
+func lateNetwork(t *testing.T, s *system) {
+	s.network("down")
+	s.run("rm /var/lib/hushbell/relays && systemctl restart hushbell") // as at a first start
+	s.has("hushbell", "StatusText", "Cannot be called")
+	s.network("up")
+	s.has("hushbell", "StatusText", "Can be called.")
+	s.want("systemctl show -P NRestarts hushbell", "0")
 }
 
 func killed(t *testing.T, s *system) {

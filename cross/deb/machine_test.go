@@ -46,8 +46,9 @@ func superuser(t *testing.T) []string {
 	return []string{"sudo", "-n"}
 }
 
-// stepLimit is far more than any command here takes.
-const stepLimit = 3 * time.Minute
+// stepLimit is far more than any command here takes; the slowest, the download of
+// Debian, was seen to take 2 minutes.
+const stepLimit = 10 * time.Minute
 
 // output runs a command for a test, which fails if the command does.
 func output(t *testing.T, command ...string) string {
@@ -148,6 +149,12 @@ func (s *system) command(line string) []string {
 	return append(s.sudo, "nsenter", "--target", s.pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root",
 		"env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
 		"sh", "-ec", line)
+}
+
+// network switches the network of the system on and off: there is only loopback.
+func (s *system) network(how string) {
+	s.t.Helper()
+	output(s.t, append(s.sudo, "nsenter", "--target", s.pid, "--net", "ip", "link", "set", "lo", how)...)
 }
 
 // run runs a line of shell in the system, which must succeed.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -190,13 +191,15 @@ func asRelay(c *voipcore.Config, cfg *config.Config, state string) (err error) {
 	return nil
 }
 
-// newLog returns a log of text. The journal puts times to lines by itself.
+// newLog returns a log of text. The journal puts times to lines by itself, and
+// is told how grave each is: journalctl -p warning shows what matters.
 func newLog(w io.Writer, debug bool) *slog.Logger {
 	o := &slog.HandlerOptions{}
 	if debug {
 		o.Level = slog.LevelDebug
 	}
 	if os.Getenv("JOURNAL_STREAM") != "" {
+		w = journal{w}
 		o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && a.Key == slog.TimeKey {
 				return slog.Attr{}
@@ -205,4 +208,21 @@ func newLog(w io.Writer, debug bool) *slog.Logger {
 		}
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// A journal is where lines of a log begin with their priority (sd-daemon(3)). Each
+// is written at once, and begins with its level.
+type journal struct{ io.Writer }
+
+func (j journal) Write(line []byte) (int, error) {
+	priority := "<6>"
+	for level, p := range map[string]string{"ERROR": "<3>", "WARN": "<4>", "DEBUG": "<7>"} {
+		if bytes.HasPrefix(line, []byte("level="+level)) {
+			priority = p
+		}
+	}
+	if _, err := j.Writer.Write(append([]byte(priority), line...)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -133,5 +134,26 @@ func TestRelayCredential(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	if got, err = relayKey(state); err != nil || got.ID() == k.ID() {
 		t.Errorf("without a credential it has the same key, or %v", err)
+	}
+}
+
+// The journal learns how grave a line is, and other logs are as they were.
+func TestJournal(t *testing.T) {
+	lines := func() string {
+		var b bytes.Buffer
+		l := newLog(&b, true)
+		l.Debug("d")
+		l.Info("i")
+		l.Warn("w", "err", "x")
+		l.Error("e")
+		return b.String()
+	}
+	t.Setenv("JOURNAL_STREAM", "9:1")
+	if got, want := lines(), "<7>level=DEBUG msg=d\n<6>level=INFO msg=i\n<4>level=WARN msg=w err=x\n<3>level=ERROR msg=e\n"; got != want {
+		t.Errorf("the journal is written %q, want %q", got, want)
+	}
+	t.Setenv("JOURNAL_STREAM", "")
+	if got := lines(); strings.Contains(got, "<") || strings.Count(got, "time=") != 4 {
+		t.Errorf("another log is written %q", got)
 	}
 }
