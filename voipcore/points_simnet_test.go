@@ -22,7 +22,7 @@ func TestSimExchangePointsChangeDuringJoin(t *testing.T) {
 		waited := 0 // JOINs that were at an exchange point that was left meanwhile
 		step := 100 * time.Millisecond
 		if testing.Short() {
-			step *= 3
+			step *= 4
 		}
 		for at := time.Duration(0); at < 1500*time.Millisecond; at += step {
 			a.forget()
@@ -71,11 +71,14 @@ func TestSimCallsWhilePointsChange(t *testing.T) {
 		}
 		dead := old.ExchangePoints[i].Relay
 		w.kill(dead)
-		calls := 0
+		calls, pause := 0, time.Second
+		if testing.Short() {
+			pause = 8 * time.Second
+		}
 		for begin := time.Now(); time.Since(begin) < 3*pointLost; calls++ {
 			id, _ := connect(t, a, b)
 			hangUp(t, a, b, id)
-			time.Sleep(time.Second)
+			time.Sleep(pause)
 		}
 		now, _, err := a.lookup(t.Context(), b.key.ID())
 		if err != nil || now.ServerKey == old.ServerKey || slices.ContainsFunc(now.ExchangePoints, isAt(dead)) {
