@@ -237,10 +237,7 @@ func (s *story) callsAgain(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	if err := s.both(func(b *rig.Board) error {
-		_, err := until(ctx, b, answerLimit, "is at rest", idle)
-		return err
-	}); err != nil {
+	if err := s.atRest(ctx); err != nil {
 		return "", err
 	}
 	if err := s.dial(ctx); err != nil {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,5 +126,30 @@ func TestOff(t *testing.T) {
 	}
 	if d := b.CPU(); d != 0 {
 		t.Errorf("CPU = %v", d)
+	}
+}
+
+// Who is root in a namespace of its own has all ids there, and a network that
+// nothing is connected to.
+func TestOwnNetwork(t *testing.T) {
+	if err := exec.Command("unshare", "--user", "true").Run(); err != nil && os.Getenv("CI") != "true" {
+		t.Skipf("no user namespaces here: %v", err)
+	}
+	c := Command(t.Context(), "sh", "-c", "id -u; cat /proc/self/uid_map; tail -n +3 /proc/net/dev")
+	OwnNetwork(c)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	var ids int
+	for _, l := range lines[1 : len(lines)-1] {
+		if f := strings.Fields(l); len(f) == 3 {
+			n, _ := strconv.Atoi(f[2])
+			ids += n
+		}
+	}
+	if lines[0] != "0" || ids < 65536 || !strings.Contains(lines[len(lines)-1], "lo:") {
+		t.Errorf("want root, 65536 ids and lo alone, got:\n%s", out)
 	}
 }
