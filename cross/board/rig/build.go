@@ -61,6 +61,9 @@ func (t Tree) disk(a Arch) string   { return t.Cache("root-" + a.Name + ".sqfs")
 func (t Tree) BuildKernel(ctx context.Context, a Arch) error {
 	ctx, cancel := context.WithTimeout(ctx, kernelLimit)
 	defer cancel()
+	if err := need(a.qemu[0], "curl", "depmod"); err != nil {
+		return err
+	}
 	c := t.script(ctx, "kernel.sh", a.flavour)
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("build the kernel: %w", err)
@@ -72,10 +75,31 @@ func (t Tree) BuildKernel(ctx context.Context, a Arch) error {
 func (t Tree) BuildRoot(ctx context.Context, a Arch) error {
 	ctx, cancel := context.WithTimeout(ctx, rootLimit)
 	defer cancel()
+	if err := need("mmdebstrap", "arch-test", "qemu-aarch64-static", "tar2sqfs", "unshare"); err != nil {
+		return err
+	}
 	c := t.script(ctx, "root.sh", a.Name)
 	asRoot(c, syscall.CLONE_NEWNS)
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("build the root: %w", err)
+	}
+	return nil
+}
+
+// tool finds a program of the machine, also where users do not look.
+func tool(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	return filepath.Join("/usr/sbin", name)
+}
+
+// need returns an error if one of the programs is not installed.
+func need(names ...string) error {
+	for _, n := range names {
+		if _, err := exec.LookPath(tool(n)); err != nil {
+			return fmt.Errorf("%s is missing: install what cross/board/packages lists", n)
+		}
 	}
 	return nil
 }

@@ -65,8 +65,7 @@ func New(ctx context.Context, t Tree, a Arch, name, dir string) (*Board, error) 
 	if err != nil {
 		return nil, err
 	}
-	// A journal would only help against the loss of a host's power.
-	out, err := Command(ctx, "mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1", b.disk()).CombinedOutput()
+	out, err := Command(ctx, tool("mkfs.ext4"), "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1", b.disk()).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("make a disk: %w: %s", err, out)
 	}

@@ -27,6 +27,15 @@ func TestTree(t *testing.T) {
 	}
 }
 
+func TestNeed(t *testing.T) {
+	if err := need("sh"); err != nil {
+		t.Error(err)
+	}
+	if err := need("sh", "no-such-tool"); err == nil || !strings.Contains(err.Error(), "no-such-tool is missing") {
+		t.Errorf("need = %v", err)
+	}
+}
+
 // Command takes what it started along.
 func TestCommandEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
