@@ -97,8 +97,8 @@ func (s *story) start(ctx context.Context) (string, error) {
 }
 
 // setUp writes a box's configuration, adds a contact, and starts it again. The
-// encoder does its least work: the other end of its scale takes more than an
-// emulated processor has (0.2 of one are taken by the call as it is).
+// encoder does its least work, to be gentle to slow machines: its most takes 2 %
+// of a processor more (see the package comment).
 func (s *story) setUp(ctx context.Context, b *rig.Board, contact string) error {
 	text := "bootstrap = [\"" + strings.Join(s.relays.bootstrap(), `", "`) + "\"]\n" + `
 complexity = 0
