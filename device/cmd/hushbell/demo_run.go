@@ -265,6 +265,8 @@ func (d *demo) listen(ctx context.Context, caller, callee *end, answered time.Ti
 func (e *end) standing(ctx context.Context) (control.Status, error) {
 	s, err := e.Status(ctx)
 	switch {
+	case errors.Is(err, control.ErrNotRunning):
+		err = fmt.Errorf("%s ended while both spoke", e.name)
 	case err != nil:
 	case s.Call == nil:
 		err = fmt.Errorf("%s knows of no call any more", e.name)

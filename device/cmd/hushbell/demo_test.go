@@ -9,10 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"hushbell/device/control"
 	"hushbell/voipcore/voice"
 	"hushbell/voipcore/voice/heard"
 )
@@ -153,6 +156,68 @@ func TestDemoInterrupted(t *testing.T) {
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 		t.Errorf("left in the temporary folder: %v, %v", left, err)
 	}
+}
+
+// A process that dies in the middle of the talk ends the demo at once, and it is
+// said which one it was.
+func TestDemoLosesABox(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	p := start(t, "", "demo", "--relays", "3", "--json", "--out", t.TempDir())
+	var callee int
+	for limit := time.Now().Add(30 * time.Second); callee == 0 && time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		callee = runningBox(t, tmp, "callee")
+	}
+	if callee == 0 {
+		t.Fatal("the callee does not run")
+	}
+	c := control.NewClient(boxSocket(t, tmp, "callee"))
+	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		if s, err := c.Status(t.Context()); err == nil && s.Call != nil && s.Call.Report.Voice.Received > 60 {
+			break
+		}
+	}
+	check(t, syscall.Kill(callee, syscall.SIGKILL))
+	p.expect("callee: signal: killed")
+	p.Wait()
+	var r demoReport
+	out := p.output()
+	check(t, json.NewDecoder(strings.NewReader(out[strings.Index(out, "{"):])).Decode(&r))
+	if status := p.ProcessState.ExitCode(); status != 1 || r.OK || !strings.Contains(r.Failure, "callee: signal: killed") {
+		t.Errorf("status %d, failure %q", status, r.Failure)
+	}
+	if left := processesOf(t, tmp); len(left) > 0 {
+		t.Errorf("still running: %q", left)
+	}
+}
+
+// boxSocket returns the control socket of a box of the demo that works in tmp.
+func boxSocket(t *testing.T, tmp, name string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(tmp, "*", name, "control.sock"))
+	check(t, err)
+	if len(files) != 1 {
+		t.Fatalf("sockets of the %s: %q", name, files)
+	}
+	return files[0]
+}
+
+// runningBox returns the process of a box of the demo that works in tmp, once
+// its socket is there; 0 before.
+func runningBox(t *testing.T, tmp, name string) (process int) {
+	t.Helper()
+	sockets, err := filepath.Glob(filepath.Join(tmp, "*", name, "control.sock"))
+	check(t, err)
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	check(t, err)
+	for _, f := range files {
+		b, _ := os.ReadFile(f)
+		if len(sockets) == 1 && bytes.Contains(b, []byte("run\x00")) && bytes.Contains(b, []byte(sockets[0])) {
+			process, err = strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			check(t, err)
+		}
+	}
+	return process
 }
 
 // processesOf returns the command lines of processes that have their things in
