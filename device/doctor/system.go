@@ -81,24 +81,13 @@ func (e *exam) askSystemd(ctx context.Context) (u unit) {
 
 // parseUnit reads the KEY=VALUE lines of systemctl show.
 func parseUnit(out []byte) (u unit) {
+	fields := map[string]*string{"LoadState": &u.LoadState, "ActiveState": &u.ActiveState, "SubState": &u.SubState,
+		"UnitFileState": &u.UnitFileState, "Result": &u.Result, "User": &u.User, "NRestarts": &u.Restarts}
 	for line := range bytes.Lines(out) {
 		key, value, _ := strings.Cut(strings.TrimSpace(string(line)), "=")
-		switch key {
-		case "LoadState":
-			u.LoadState = value
-		case "ActiveState":
-			u.ActiveState = value
-		case "SubState":
-			u.SubState = value
-		case "UnitFileState":
-			u.UnitFileState = value
-		case "Result":
-			u.Result = value
-		case "User":
-			u.User = value
-		case "NRestarts":
-			u.Restarts = value
-		case "SupplementaryGroups":
+		if at := fields[key]; at != nil {
+			*at = value
+		} else if key == "SupplementaryGroups" {
 			u.Groups = strings.Fields(value)
 		}
 	}
