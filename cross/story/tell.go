@@ -30,6 +30,7 @@ var setUp = []step{
 
 var steps = []step{
 	{"call", 4 * time.Minute, (*story).call},
+	{"doctor", 3 * time.Minute, (*story).doctor},
 	{"stranger", 3 * time.Minute, (*story).stranger},
 	{"kill", 4 * time.Minute, (*story).kill},
 	{"freeze", 4 * time.Minute, (*story).freeze},
