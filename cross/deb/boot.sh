@@ -17,9 +17,14 @@ if [ "${3:-}" != inside ]; then
 	branch=$groups/hushbell-$$
 	mkdir "$branch"
 	echo 0 >"$branch/cgroup.procs"
-	unshare --cgroup --pid --fork --kill-child --uts --ipc --net sh "$0" "$root" "$how" inside || true
+	unshare --mount --cgroup --pid --fork --kill-child --uts --ipc --net sh "$0" "$root" "$how" inside || true
 	echo 0 >"$groups/cgroup.procs"
-	find "$branch" -depth -type d -exec rmdir {} +
+	# What was killed may take a moment to be gone.
+	n=0
+	until find "$branch" -depth -type d -exec rmdir {} + 2>/dev/null || [ "$n" = 50 ]; do
+		n=$((n + 1))
+		sleep 0.1
+	done
 	umount "$groups"
 	rmdir "$groups"
 	exit 0

@@ -14,8 +14,8 @@ const relays = 5
 // The life of a package on a Debian that runs, as its owner sees it. The parts
 // are in order, each from where the one before has left the system.
 func TestLife(t *testing.T) {
-	s := newSystem(t)
 	deb, newer := built(t, "amd64"), newerPackage(t)
+	s := newSystem(t)
 	output(t, append(s.sudo, "cp", deb, filepath.Join(s.root, "root/hushbell.deb"))...)
 	output(t, append(s.sudo, "cp", newer, filepath.Join(s.root, "root/newer.deb"))...)
 
