@@ -185,8 +185,17 @@ func TestBoxesByCommands(t *testing.T) {
 
 	// Contacts ring until somebody answers.
 	succeeds(t, a.pid, "contact", "add", "near", "--state", b.state, "--socket", b.socket)
-	succeeds(t, "", "call", b.pid, "--socket", a.socket)
+	ctx, giveUp := context.WithCancel(t.Context())
+	var waiting bytes.Buffer
+	waited := make(chan int, 1)
+	go func() {
+		waited <- run(ctx, []string{"call", b.pid, "--wait", "--socket", a.socket}, nil, io.Discard, &waiting)
+	}()
 	b.until(t, "ringing", kind("ringing-here"))
+	giveUp() // waiting for the answer, as with Ctrl-C: the call goes on
+	if st := <-waited; st != 1 || !strings.Contains(waiting.String(), "the call goes on: hushbell hangup ends it") {
+		t.Errorf("no longer waiting is status %d: %s", st, waiting.String())
+	}
 	fails(t, 1, "the line is taken", "", "call", "far", "--socket", a.socket)
 	fails(t, 1, "nobody is calling", "", "answer", "--socket", a.socket)
 	succeeds(t, "", "answer", "--socket", b.socket)

@@ -73,6 +73,8 @@ func callAndWait(ctx context.Context, client *control.Client, to string, page bo
 		switch {
 		case errors.Is(err, io.EOF):
 			return errors.New("the box has stopped")
+		case ctx.Err() != nil:
+			return errors.New("not waited for any longer; the call goes on: hushbell hangup ends it")
 		case err != nil:
 			return err
 		case e.Kind == "answered":

@@ -94,7 +94,10 @@ onion tunnels, so nobody in the middle knows who calls whom.
 To see it work on this machine alone:  hushbell demo
 To set up a box:                       hushbell run --help
 When something does not work:          hushbell doctor
-To help others with a relay:           hushbell relay --help`,
+To help others with a relay:           hushbell relay --help
+
+The exit status is 0 if all is done, 1 if something failed, 2 if the command was
+used wrongly, 78 if a configuration is wrong.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
