@@ -187,11 +187,12 @@ func TestBoxesByCommands(t *testing.T) {
 	succeeds(t, a.pid, "contact", "add", "near", "--state", b.state, "--socket", b.socket)
 	ctx, giveUp := context.WithCancel(t.Context())
 	var waiting bytes.Buffer
-	waited := make(chan int, 1)
+	waited, told := make(chan int, 1), make(lineWriter, 10)
 	go func() {
-		waited <- run(ctx, []string{"call", b.pid, "--wait", "--socket", a.socket}, nil, io.Discard, &waiting)
+		waited <- run(ctx, []string{"call", b.pid, "--wait", "--socket", a.socket}, nil, told, &waiting)
 	}()
 	b.until(t, "ringing", kind("ringing-here"))
+	<-told
 	giveUp() // waiting for the answer, as with Ctrl-C: the call goes on
 	if st := <-waited; st != 1 || !strings.Contains(waiting.String(), "the call goes on: hushbell hangup ends it") {
 		t.Errorf("no longer waiting is status %d: %s", st, waiting.String())
