@@ -41,6 +41,7 @@ $(CROSS:%=cross-%): cross-%:
 
 DEBS := armhf arm64 amd64
 deb: $(DEBS:%=deb-%)
+	cd bin && sha256sum hushbell_*.deb >SHA256SUMS
 deb-armhf: cross-armv6
 deb-arm64: cross-arm64
 deb-amd64: cross-amd64
