@@ -84,9 +84,11 @@ func (p pins) pull(line int, high bool) {
 	}
 }
 
-func (p pins) lit() bool {
+func (p pins) lit() bool { return p.high(ledLine) }
+
+func (p pins) high(line int) bool {
 	p.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("%s/sim_gpio%d/value", p.dir, ledLine))
+	b, err := os.ReadFile(fmt.Sprintf("%s/sim_gpio%d/value", p.dir, line))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -397,4 +399,96 @@ func TestKernelReaction(t *testing.T) {
 	if lit[presses-1] > limit || len(heard) != presses || heard[len(heard)-1] > limit {
 		t.Errorf("LED after %v, sound after %v above the settle time of %v, want %v at most", lit, heard, settle, limit)
 	}
+}
+
+// Several buttons with gestures, two LEDs and a door, on lines of a real kernel.
+func TestKernelSeveral(t *testing.T) {
+	needBoard(t)
+	p := newPins(t)
+	const attic, red, door = 5, 6, 13
+	low := true
+	log := &told{}
+	p.pull(attic, true)
+	p.pull(door, true) // by the circuit of the door, while nobody drives the line
+	b := openPi(t, Options{
+		Buttons: []ButtonOptions{
+			{LineOptions: LineOptions{Name: "gate"}, Timing: gpio.Timing{Long: 300 * time.Millisecond}},
+			{LineOptions: LineOptions{Name: "attic", Line: fmt.Sprint(attic)}, Timing: gpio.Timing{Talk: 100 * time.Millisecond}},
+		},
+		LEDs:    []LineOptions{{Name: "green"}, {Name: "red", Line: fmt.Sprint(red), ActiveLow: &low}},
+		Outputs: []LineOptions{{Name: "door", Line: fmt.Sprint(door), ActiveLow: &low}},
+		Log:     slog.New(slog.NewTextHandler(log, nil)),
+	})
+	works(t, b)
+	eventually(t, "both buttons are ready", func() bool { return log.has(`"button gate"`) && log.has(`"button attic"`) })
+	expect := func(button string, kind gpio.Kind) {
+		t.Helper()
+		select {
+		case g := <-b.Gestures():
+			if g.Button != button || g.Kind != kind {
+				t.Errorf("%s: %v, want %s: %v", g.Button, g.Kind, button, kind)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("no %v of %s", kind, button)
+		}
+	}
+	time.Sleep(100 * time.Millisecond)
+	p.pull(buttonLine, false)
+	expect("gate", gpio.LongPress)
+	p.pull(attic, false)
+	expect("attic", gpio.TalkStart)
+	p.pull(buttonLine, true)
+	p.pull(attic, true)
+	expect("attic", gpio.TalkEnd)
+
+	b.LED("red").Set("on")
+	eventually(t, "the red LED alone is lit, at ground", func() bool { return !p.high(red) && !p.lit() })
+	b.LED("green").Set("on")
+	b.LED("red").Set("off")
+	eventually(t, "the green LED alone is lit", func() bool { return p.high(red) && p.lit() })
+
+	if !p.high(door) {
+		t.Error("the door is open from the start")
+	}
+	began := time.Now()
+	if err := b.Output("door").Pulse(time.Second); err != nil || p.high(door) {
+		t.Errorf("the door does not open: %v", err)
+	}
+	eventually(t, "the door is closed", func() bool { return p.high(door) })
+	if d := time.Since(began); d < time.Second || d > 5*time.Second {
+		t.Errorf("the door was open for %v, want 1 s", d)
+	}
+	if err := errors.Join(b.Output("door").Set(true), b.Close()); err != nil || !p.high(door) {
+		t.Errorf("Close = %v, door closed: %v", err, p.high(door))
+	}
+}
+
+// A board with nothing to do lets the processor sleep: less than 5 wake-ups a
+// second, in the quietest of some stretches, since the runtime has its bursts.
+func TestKernelIdle(t *testing.T) {
+	needBoard(t)
+	newPins(t)
+	b := openPi(t, Options{Outputs: []LineOptions{{Name: "door", Line: "13"}}})
+	works(t, b)
+	const length = 10
+	quiet := int64(math.MaxInt64)
+	for range 3 {
+		before := switches(t)
+		time.Sleep(length * time.Second)
+		quiet = min(quiet, switches(t)-before)
+	}
+	t.Logf("%d context switches in %d s", quiet, length)
+	if quiet >= 5*length {
+		t.Errorf("%d context switches in %d s, want less than 5 a second", quiet, length)
+	}
+}
+
+// switches counts how often the threads of this process gave the processor back.
+func switches(t *testing.T) int64 {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return int64(u.Nvcsw + u.Nivcsw)
 }
