@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,4 +111,104 @@ func TestOnBoardBusy(t *testing.T) {
 	if d := time.Since(began); d > 30*time.Second {
 		t.Errorf("it took %v", d)
 	}
+}
+
+// From the contact of the button to LED, click and start of the lookup, through all
+// of the program and a real kernel, by the board's clock: 30 ms above the settle
+// time at most.
+func TestOnBoardReaction(t *testing.T) {
+	needBoard(t)
+	const settle, limit = 20 * time.Millisecond, 30 * time.Millisecond
+	far, h := newHousehold(t, nil), newHousehold(t, []string{"127.0.0.1:9"})
+	text := "bootstrap = [\"127.0.0.1:9\"]\nlisten = \"127.0.0.1:0\"\ntest_network = true\n[button]\ncall = \"far\"\n" +
+		"[board]\nname = \"pi-4\"\nspeaker = \"Loopback\"\nmicrophone = \"Dummy\"\nsettle = \"20ms\"\n"
+	check(t, os.WriteFile(h.config, []byte(text), 0o600))
+	succeeds(t, "", "contact", "add", "far", far.pid, "--state", h.state, "--socket", h.socket)
+	wire := simWire(t)
+	pull := func(how string) { check(t, os.WriteFile(wire(17)+"/pull", []byte(how), 0)) }
+	lit := func() bool {
+		b, err := os.ReadFile(wire(22) + "/value")
+		check(t, err)
+		return b[0] == '1'
+	}
+	pull("pull-up")
+	box := h.run(t)
+	for !strings.Contains(box.log.String(), "button is ready") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	events, err := h.client.Events(t.Context(), 0)
+	check(t, err)
+	defer events.Close()
+	next := func(kind string) time.Time {
+		for {
+			e, err := events.Next()
+			check(t, err)
+			if e.Kind == kind {
+				return e.At
+			}
+		}
+	}
+	ear, err := alsa.OpenCapture("Loopback,1", alsa.Options{Period: 2 * time.Millisecond, Buffer: 200 * time.Millisecond})
+	check(t, err)
+	defer ear.Close()
+	var slowest [3]time.Duration
+	for range 5 {
+		// The box is offline and blinks: a pause of it is what nothing else lights.
+		for dark := 0; dark < 400; dark++ {
+			if time.Sleep(time.Millisecond); lit() {
+				dark = 0
+			}
+		}
+		began := time.Now()
+		pull("pull-down")
+		var took [3]time.Duration
+		var both sync.WaitGroup
+		both.Go(func() {
+			for !lit() {
+				time.Sleep(200 * time.Microsecond)
+			}
+			took[0] = time.Since(began) - settle
+		})
+		both.Go(func() {
+			var ms [96]int16
+			for silent := true; silent; {
+				if err := ear.Read(ms[:]); err != nil {
+					t.Error(err)
+					return
+				}
+				for _, s := range ms {
+					silent = silent && s == 0
+				}
+			}
+			took[1] = time.Since(began) - settle
+			ear.Stop()
+		})
+		took[2] = next("calling").Sub(began) - settle
+		both.Wait()
+		pull("pull-up")
+		for i, d := range took {
+			slowest[i] = max(slowest[i], d)
+		}
+		next("ended")
+		time.Sleep(time.Second)
+	}
+	t.Logf("slowest of 5 above the settle time: LED %v, click %v, lookup %v", slowest[0], slowest[1], slowest[2])
+	for i, what := range []string{"LED", "click", "lookup"} {
+		if slowest[i] > limit {
+			t.Errorf("%s %v above the settle time, want %v at most", what, slowest[i], limit)
+		}
+	}
+}
+
+// simWire returns where the lines of the emulated board's chip are seen and pulled
+// from outside.
+func simWire(t *testing.T) func(line int) string {
+	t.Helper()
+	const chip = "/sys/kernel/config/gpio-sim/pi/"
+	dev, err := os.ReadFile(chip + "dev_name")
+	check(t, err)
+	name, err := os.ReadFile(chip + "bank0/chip_name")
+	check(t, err)
+	dir := filepath.Join("/sys/devices/platform", strings.TrimSpace(string(dev)), strings.TrimSpace(string(name)))
+	return func(line int) string { return fmt.Sprintf("%s/sim_gpio%d", dir, line) }
 }
