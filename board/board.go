@@ -3,8 +3,8 @@
 // alsa. A part that is missing, busy or taken away is a Problem, and is looked for
 // again; it keeps nothing else from working.
 //
-// The button of the simulated board is pressed by the program, and its sound is
-// WAV files that are played and recorded in real time.
+// The simulated board has no buttons but those of the program; its sound is WAV
+// files that are played and recorded in real time.
 //
 // The package knows lines and sound devices; it does not know calls.
 package board
@@ -81,9 +81,7 @@ type Board struct {
 
 	lamps    map[string]*Lamp   // by LineOptions.Name; constant
 	outputs  map[string]*Output // likewise
-	first    string             // name of the first button
 	gestures chan Gesture
-	presses  chan struct{}
 	sim      *simulation // nil of a real board
 	hardware *hardware   // nil of a simulated board
 }
@@ -117,8 +115,7 @@ func Wire(name string, o Options) (Wiring, error) {
 // real board it fails only if there is no such board: see Problems.
 func Open(name string, o Options) (*Board, error) {
 	b := &Board{
-		Name: name, first: someButtons(o)[0].Name, presses: make(chan struct{}), gestures: make(chan Gesture),
-		lamps: map[string]*Lamp{}, outputs: map[string]*Output{},
+		Name: name, gestures: make(chan Gesture), lamps: map[string]*Lamp{}, outputs: map[string]*Output{},
 	}
 	if name == Sim {
 		sim, err := openSimulation(o)
@@ -133,7 +130,7 @@ func Open(name string, o Options) (*Board, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.Name, b.hardware = w.Board, openHardware(w, kernel, b.presses, b.gestures, o.Log)
+	b.Name, b.hardware = w.Board, openHardware(w, kernel, b.gestures, o.Log)
 	b.Microphone, b.Speaker = b.hardware.microphone, b.hardware.speaker
 	b.wired(b.hardware.lamps, someLEDs(o), b.hardware.outputs, o.Outputs)
 	return b, nil
@@ -160,30 +157,6 @@ func (b *Board) Output(name string) *Output { return b.outputs[name] }
 // Gestures is where gestures of all buttons come from. One that nobody takes
 // within a second is lost; but who has taken a TalkStart gets its TalkEnd.
 func (b *Board) Gestures() <-chan Gesture { return b.gestures }
-
-// Presses is where presses of all buttons come from, for those who look at no
-// Gestures.
-func (b *Board) Presses() <-chan struct{} { return b.presses }
-
-// Press presses the first button by program, and returns when that was taken
-// notice of, or done is closed.
-func (b *Board) Press(done <-chan struct{}) {
-	b.Do(Gesture{Button: b.first, Kind: gpio.Press, At: time.Now()}, done)
-}
-
-// Do makes a gesture by program, and returns when it was taken notice of, or
-// done is closed.
-func (b *Board) Do(g Gesture, done <-chan struct{}) {
-	var presses chan<- struct{}
-	if g.Kind == gpio.Press {
-		presses = b.presses
-	}
-	select {
-	case b.gestures <- g:
-	case presses <- struct{}{}:
-	case <-done:
-	}
-}
 
 // Moments returns those of the last call. A real board has none.
 func (b *Board) Moments() Moments {

@@ -268,18 +268,3 @@ func TestOpenWrong(t *testing.T) {
 		t.Errorf("no file gives %v, want fs.ErrNotExist", err)
 	}
 }
-
-func TestPress(t *testing.T) {
-	b := open(t, Options{})
-	pressed := make(chan struct{})
-	go func() { b.Press(t.Context().Done()); close(pressed) }()
-	<-b.Presses()
-	<-pressed
-	done := make(chan struct{})
-	close(done)
-	b.Press(done) // nobody takes notice
-	b.Lamp.Set("on")
-	if got := b.Lamp.Shows(); got != "on" {
-		t.Errorf("the lamp shows %q", got)
-	}
-}

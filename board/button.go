@@ -72,7 +72,6 @@ func (h *handover) expire() bool {
 type button struct {
 	Line
 	gestures chan<- Gesture
-	presses  chan<- struct{}
 	heard    func(Line, gpio.Event) // deals with all that is no gesture
 	lost     func(Line)             // a gesture was not taken
 }
@@ -84,13 +83,9 @@ func (b *button) serve(ctx context.Context, events <-chan gpio.Event) {
 	var h handover
 	for {
 		var gestures chan<- Gesture
-		var presses chan<- struct{}
 		next := h.next()
 		if next.Kind != 0 {
 			gestures = b.gestures
-		}
-		if next.Kind == gpio.Press {
-			presses = b.presses
 		}
 		select {
 		case <-ctx.Done():
@@ -104,8 +99,6 @@ func (b *button) serve(ctx context.Context, events <-chan gpio.Event) {
 				}
 			}
 		case gestures <- next:
-			h.taken()
-		case presses <- struct{}{}:
 			h.taken()
 		case <-timer.C:
 			if h.expire() {

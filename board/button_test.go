@@ -73,7 +73,7 @@ func TestTwoButtons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f fakeBoard
 		var log bytes.Buffer // written by goroutines of the board, read when they wait
-		h, _ := f.start(t, Wiring{
+		h := f.start(t, Wiring{
 			Buttons: []Line{{Label: "gate", Part: "button gate", Line: gpio.Line{Name: "A"}}, {Label: "attic", Part: "button attic", Line: gpio.Line{Name: "B"}}},
 			LEDs:    wired.LEDs,
 		}, slog.New(slog.NewTextHandler(&log, nil)))
@@ -100,25 +100,4 @@ func TestTwoButtons(t *testing.T) {
 			t.Errorf("the log does not say which button it is:\n%s", log.String())
 		}
 	})
-}
-
-func TestPressByProgram(t *testing.T) {
-	b, err := Open(Sim, Options{Buttons: []ButtonOptions{{LineOptions: LineOptions{Name: "gate"}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	done := make(chan struct{})
-	go b.Press(done)
-	if g := <-b.Gestures(); g.Button != "gate" || g.Kind != gpio.Press || g.At.IsZero() {
-		t.Errorf("a press by program is %+v", g)
-	}
-	go b.Press(done)
-	<-b.Presses()
-	go b.Do(Gesture{Button: "gate", Kind: gpio.LongPress}, done)
-	if g := <-b.Gestures(); g.Kind != gpio.LongPress {
-		t.Errorf("a long press by program is %+v", g)
-	}
-	close(done)
-	b.Press(done) // nobody is there: it returns nevertheless
 }

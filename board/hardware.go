@@ -111,7 +111,7 @@ type volumeSet struct {
 
 // openHardware opens the parts. What is missing or busy is a problem that is
 // told, and no reason to fail: the drivers go on looking for it.
-func openHardware(w Wiring, d drivers, presses chan<- struct{}, gestures chan<- Gesture, log *slog.Logger) *hardware {
+func openHardware(w Wiring, d drivers, gestures chan<- Gesture, log *slog.Logger) *hardware {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -123,7 +123,7 @@ func openHardware(w Wiring, d drivers, presses chan<- struct{}, gestures chan<- 
 	h.wg.Go(func() { h.lookAgain(ctx) })
 	for _, l := range w.Buttons {
 		if h.has(l) {
-			h.openButton(ctx, d, &button{l, gestures, presses, h.heard, h.lostPress})
+			h.openButton(ctx, d, &button{l, gestures, h.heard, h.lostPress})
 		}
 	}
 	h.openLEDs(ctx, d)

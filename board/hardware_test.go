@@ -120,62 +120,14 @@ var wired = Wiring{
 }
 
 // start opens a fake board inside a synctest bubble.
-func (f *fakeBoard) start(t *testing.T, w Wiring, log *slog.Logger) (*hardware, <-chan struct{}) {
+func (f *fakeBoard) start(t *testing.T, w Wiring, log *slog.Logger) *hardware {
 	t.Helper()
 	f.events = make(chan gpio.Event)
-	presses := make(chan struct{})
 	f.gestures = make(chan Gesture)
-	h := openHardware(w, f.drivers(), presses, f.gestures, log)
+	h := openHardware(w, f.drivers(), f.gestures, log)
 	t.Cleanup(func() { h.close() })
 	synctest.Wait() // for the first look at the sound devices
-	return h, presses
-}
-
-// taken counts the presses that are there to be taken now.
-func taken(presses <-chan struct{}) (n int) {
-	for {
-		synctest.Wait()
-		select {
-		case <-presses:
-			n++
-		default:
-			return n
-		}
-	}
-}
-
-func TestPressesOfALine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var f fakeBoard
-		_, presses := f.start(t, wired, nil)
-		tell := func(kinds ...gpio.Kind) {
-			for _, k := range kinds {
-				f.events <- gpio.Event{Kind: k}
-			}
-		}
-		tell(gpio.Found, gpio.Down)
-		if n := taken(presses); n != 0 {
-			t.Errorf("%d presses before there was one", n)
-		}
-		tell(gpio.Press, gpio.Up)
-		if n := taken(presses); n != 1 {
-			t.Errorf("a press gave %d", n)
-		}
-		// Nobody is there for these: they do not queue up, and do not last.
-		tell(gpio.Press, gpio.Up, gpio.Press, gpio.Up)
-		if n := taken(presses); n != 1 {
-			t.Errorf("two presses that waited gave %d, want 1", n)
-		}
-		tell(gpio.Press)
-		time.Sleep(pressMeant + time.Millisecond)
-		if n := taken(presses); n != 0 {
-			t.Errorf("a press was taken %v later", pressMeant)
-		}
-		tell(gpio.Press)
-		if n := taken(presses); n != 1 {
-			t.Errorf("a press after one that was dropped gave %d", n)
-		}
-	})
+	return h
 }
 
 func text(all []Problem) (s []string) {
@@ -199,7 +151,7 @@ func TestButtonProblems(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var f fakeBoard
-			h, _ := f.start(t, wired, nil)
+			h := f.start(t, wired, nil)
 			f.events <- tt.event
 			synctest.Wait()
 			got := strings.Join(text(h.problems()), "\n")
@@ -223,7 +175,7 @@ func TestNothingThere(t *testing.T) {
 			f.cards[i].be("", fmt.Errorf("%w: %w", syscall.ENODEV, alsa.ErrNoCard), 0)
 		}
 		var log bytes.Buffer // written by goroutines of the board, read when they wait
-		h, _ := f.start(t, wired, slog.New(slog.NewTextHandler(&log, nil)))
+		h := f.start(t, wired, slog.New(slog.NewTextHandler(&log, nil)))
 		f.events <- gpio.Event{Kind: gpio.Lost, Err: &gpio.LineError{Op: "open", Err: gpio.ErrNoChip}}
 		f.report(wired.LEDs[0].Line, &gpio.LineError{Op: "open", Err: gpio.ErrNoLine})
 		synctest.Wait()
@@ -268,7 +220,7 @@ func TestVolumes(t *testing.T) {
 		w.Speaker.Volume = 70
 		f.cards[records].be("A", nil, 0)
 		f.cards[plays].be("", alsa.ErrNoCard, 0)
-		h, _ := f.start(t, w, nil)
+		h := f.start(t, w, nil)
 		expect := func(want ...string) {
 			t.Helper()
 			f.mu.Lock()
@@ -305,7 +257,7 @@ func TestVolumes(t *testing.T) {
 func TestLampAndClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f fakeBoard
-		h, _ := f.start(t, wired, nil)
+		h := f.start(t, wired, nil)
 		for _, name := range []string{"fast blink", "6 blinks", "on", "no such pattern", "off"} {
 			h.lamps[0].Set(name)
 			if got := h.lamps[0].Shows(); got != name {
@@ -329,7 +281,7 @@ func TestLampAndClose(t *testing.T) {
 func TestLinesLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f fakeBoard
-		h, _ := f.start(t, Wiring{Buttons: []Line{{Part: ButtonPart, Err: ErrLeftOut}}, LEDs: []Line{{Part: LEDPart, Err: ErrUnset}}}, nil)
+		h := f.start(t, Wiring{Buttons: []Line{{Part: ButtonPart, Err: ErrLeftOut}}, LEDs: []Line{{Part: LEDPart, Err: ErrUnset}}}, nil)
 		if got := text(h.problems()); len(got) != 1 || got[0] != `led: no line is set: name one as board.led_line, or say "none" there` {
 			t.Errorf("problems %q", got)
 		}
@@ -345,7 +297,7 @@ func TestWrongTiming(t *testing.T) {
 		var f fakeBoard
 		w := wired
 		w.Buttons = []Line{{Part: ButtonPart, Line: gpio.Line{Name: "GPIO17"}, Timing: gpio.Timing{Settle: 2 * time.Minute}}}
-		h, _ := f.start(t, w, nil)
+		h := f.start(t, w, nil)
 		synctest.Wait()
 		if got := text(h.problems()); len(got) != 1 || !strings.Contains(got[0], "cannot be told from a stuck button") {
 			t.Errorf("problems %q", got)

@@ -137,7 +137,7 @@ func TestKernelButtonAndLED(t *testing.T) {
 	for range 3 {
 		p.pull(buttonLine, false)
 		select {
-		case <-b.Presses():
+		case <-b.Gestures():
 		case <-time.After(30 * time.Second):
 			t.Fatal("a press on the line did not come")
 		}
@@ -205,7 +205,7 @@ func TestKernelBusy(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	p.pull(buttonLine, false)
 	select {
-	case <-b.Presses():
+	case <-b.Gestures():
 	case <-time.After(30 * time.Second):
 		t.Error("a press on the line that was busy did not come")
 	}

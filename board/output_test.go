@@ -69,7 +69,7 @@ var door = Wiring{
 func TestOutputPulse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f fakeBoard
-		h, _ := f.start(t, door, nil)
+		h := f.start(t, door, nil)
 		o := h.outputs[0]
 		expect := func(on bool) {
 			t.Helper()
@@ -120,7 +120,7 @@ func TestOutputGone(t *testing.T) {
 		busy := &gpio.LineError{Op: "open", Line: gpio.Line{Name: "GPIO13"}, Holder: "spi0", Err: gpio.ErrBusy}
 		f := fakeBoard{}
 		f.line.be(busy)
-		h, _ := f.start(t, door, nil)
+		h := f.start(t, door, nil)
 		o := h.outputs[0]
 		if err := o.Pulse(time.Second); !errors.Is(err, gpio.ErrBusy) || o.On() {
 			t.Errorf("pulse of a busy line: %v, on %v", err, o.On())
