@@ -349,7 +349,7 @@ func TestBoardListAndChoice(t *testing.T) {
 		t.Logf("%+v", d)
 		found[d.Name] = d
 	}
-	if d := found["Loopback,1"]; !errors.Is(d.Problem, syscall.EBUSY) || !strings.Contains(d.Problem.Error(), "capture") || !d.Playback || !d.Capture {
+	if d := found["Loopback,1"]; !errors.Is(d.Problem, syscall.EBUSY) || !strings.Contains(d.Problem.Error(), "capture") || d.PlaybackProblem != nil || d.CaptureProblem == nil || !d.Playback || !d.Capture {
 		t.Errorf("Loopback,1, whose capture is held: %+v", d)
 	}
 	if d := found["Dummy"]; d.Problem != nil || d.Title == "" {

@@ -15,8 +15,10 @@ type Device struct {
 	Capture  bool   // it records
 	// Problem is what keeps it from being opened now, nil if nothing does: EBUSY
 	// and who holds it, EACCES, a format that we cannot convert, and so on. Of a
-	// device that does one direction only that is no problem.
-	Problem error
+	// device that does one direction only that is no problem. It is that of either
+	// direction, which the two below have.
+	Problem                         error
+	PlaybackProblem, CaptureProblem error
 }
 
 // List lists the sound server, if there is one, with its sinks and sources, then
@@ -30,23 +32,26 @@ func List() ([]Device, error) {
 	}
 	for _, n := range nodes {
 		d := Device{Name: n.name(), Title: system.title(n.card), Playback: n.playback, Capture: n.capture}
-		var wrong []error
-		for _, dir := range []direction{plays, records} {
-			if !n.can(dir) {
-				continue
-			}
-			s, err := system.openNode(n, dir, Options{})
-			if err != nil {
-				what := map[direction]string{plays: "playback", records: "capture"}[dir]
-				wrong = append(wrong, fmt.Errorf("%s: %w", what, err))
-				continue
-			}
-			s.Close()
+		if n.playback {
+			d.PlaybackProblem = system.try(n, plays, "playback")
 		}
-		d.Problem = errors.Join(wrong...)
+		if n.capture {
+			d.CaptureProblem = system.try(n, records, "capture")
+		}
+		d.Problem = errors.Join(d.PlaybackProblem, d.CaptureProblem)
 		list = append(list, d)
 	}
 	return list, nil
+}
+
+// try opens one direction of a PCM for a moment.
+func (r roots) try(n node, d direction, what string) error {
+	s, err := r.openNode(n, d, Options{})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	s.Close()
+	return nil
 }
 
 func listServer() []Device {

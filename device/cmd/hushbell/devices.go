@@ -120,7 +120,10 @@ func soundState(part board.Part, device string, list []alsa.Device, mute func(st
 	case part == board.SpeakerPart && !list[at].Playback:
 		return device + "\tonly records: name another as board.speaker"
 	}
-	err := list[at].Problem
+	err := list[at].PlaybackProblem
+	if part == board.MicrophonePart {
+		err = list[at].CaptureProblem
+	}
 	if err == nil {
 		err = mute(device, part)
 	}

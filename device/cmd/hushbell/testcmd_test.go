@@ -397,7 +397,7 @@ func TestSoundState(t *testing.T) {
 		return &alsa.Error{Op: "open", Device: "Device", Holder: holder, Err: syscall.EBUSY}
 	}
 	card := func(problem error) []alsa.Device {
-		return []alsa.Device{{Name: "Device", Playback: true, Capture: true, Problem: problem}}
+		return []alsa.Device{{Name: "Device", Playback: true, Capture: true, CaptureProblem: problem}}
 	}
 	server := []alsa.Device{{Name: "pulse"}}
 	for _, tt := range []struct {
