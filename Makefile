@@ -111,6 +111,7 @@ NOT_EMULATED := ^TestRelaysDoNotHoldFarAddresses$$|^TestSwarm$$
 emulated:
 	GOARCH=arm GOARM=6 $(GO) test -short -timeout 20m -skip '$(NOT_EMULATED)' -exec 'qemu-arm -cpu arm1176' $(EMULATED)
 	GOARCH=arm64 $(GO) test -short -timeout 20m -skip '$(NOT_EMULATED)' -exec qemu-aarch64 $(EMULATED)
+	GOARCH=arm GOARM=6 $(GO) test -short -run TalkDoesNotAllocate -exec 'qemu-arm -cpu arm1176' ./voipcore
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./voipcore/...
