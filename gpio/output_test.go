@@ -3,6 +3,7 @@ package gpio
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"regexp"
 	"strings"
@@ -184,13 +185,19 @@ func TestIdle(t *testing.T) {
 		s.must(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 		return int64(u.Nvcsw), time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
+	// The runtime wakes up too, in bursts: the quietest of three stretches counts. A
+	// line that wakes us does so in each.
 	const seconds = 20
-	wakes, cpu := usage()
-	time.Sleep(seconds * time.Second)
-	wakes2, cpu2 := usage()
-	t.Logf("in %d s: %d wake-ups, %v of CPU", seconds, wakes2-wakes, cpu2-cpu)
-	if n := wakes2 - wakes; n >= 5*seconds {
-		t.Errorf("%d wake-ups in %d s, want less than 5 a second", n, seconds)
+	quiet := int64(math.MaxInt64)
+	for range 3 {
+		wakes, cpu := usage()
+		time.Sleep(seconds * time.Second)
+		wakes2, cpu2 := usage()
+		t.Logf("in %d s: %d wake-ups, %v of CPU", seconds, wakes2-wakes, cpu2-cpu)
+		quiet = min(quiet, wakes2-wakes)
+	}
+	if quiet >= 5*seconds {
+		t.Errorf("%d wake-ups in %d s, want less than 5 a second", quiet, seconds)
 	}
 	cancel()
 	<-done
