@@ -108,7 +108,7 @@ func TestNoiseHasNoPitch(t *testing.T) {
 		for i := range in {
 			in[i] = float32(3000 * rng.NormFloat64())
 		}
-		if c := f.choose(960, false); c.gain != 0 {
+		if c := f.choose(960); c.gain != 0 {
 			t.Errorf("frame %d of noise: %+v, want no filter", frame, c)
 		}
 	}
@@ -120,25 +120,25 @@ func TestAttack(t *testing.T) {
 	for i := range noise {
 		noise[i] = float32(3000 * rng.NormFloat64())
 	}
-	if got := attack(noise); got > 3 {
-		t.Errorf("steady noise has an attack of %v, want at most 3", got)
+	if got := attack(noise); got > 0.1 {
+		t.Errorf("steady noise has an attack of %v, want at most 0.1", got)
 	}
 	late := append([]float32(nil), noise...)
 	for i := range late[:700] {
 		late[i] /= 1000
 	}
 	if got := attack(late); got < attackLimit {
-		t.Errorf("noise out of silence has an attack of %v, want above %d", got, attackLimit)
+		t.Errorf("noise out of silence has an attack of %v, want above %v", got, attackLimit)
 	}
 	fade := append([]float32(nil), noise...)
 	for i := range fade {
 		fade[i] *= float32(math.Exp(-float64(i) / 300))
 	}
 	if got := attack(fade); got > attackLimit {
-		t.Errorf("noise that fades has an attack of %v, want below %d", got, attackLimit)
+		t.Errorf("noise that fades has an attack of %v, want below %v", got, attackLimit)
 	}
-	if got := attack(make([]float32, shortLen+maxFrame)); got != 1 {
-		t.Errorf("silence has an attack of %v, want 1", got)
+	if got := attack(make([]float32, shortLen+maxFrame)); got != 0 {
+		t.Errorf("silence has an attack of %v, want 0", got)
 	}
 }
 

@@ -175,7 +175,7 @@ func (e *Encoder) encode(pcm []float32, scale float32, packet []byte) (int, erro
 	silent := e.input.condition(pcm, e.filter.next(n), scale)
 	next := comb{period: minPeriod}
 	if e.has(pitchFilter) {
-		if c := e.filter.choose(n, e.payload < 35); !silent {
+		if c := e.filter.choose(n); !silent {
 			next = c
 		}
 	}

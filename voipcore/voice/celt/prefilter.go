@@ -41,28 +41,21 @@ func (f *prefilter) next(n int) []float32 {
 	return f.sound[pitchSpan-n:]
 }
 
-// choose finds the setting for the newest n samples.
-func (f *prefilter) choose(n int, small bool) comb {
+// choose finds the setting for the newest n samples. What repeats by little is left alone,
+// unless the filter is on and goes on with the same voice: it costs bits to start, and is heard
+// when it comes and goes.
+func (f *prefilter) choose(n int) comb {
+	const begin, goOn = 0.4, 0.2
 	f.pitch.add(f.sound[:], n)
-	before := f.pitch.period
 	period, match := f.pitch.find(f.sound[:])
-	limit := float32(0.2)
-	if jump := period - before; jump*10 > period || -jump*10 > period {
-		limit += 0.2
+	limit := float32(begin)
+	if moved := period - f.comb.period; f.comb.gain > 0 && max(moved, -moved) < period/8 {
+		limit = goOn
 	}
-	if small {
-		limit += 0.1
-	}
-	if f.comb.gain > 4 {
-		limit -= 0.1
-	}
-	if match < max(limit, 0.2) {
+	if match < limit {
 		return comb{period: minPeriod}
 	}
 	gain := int(match*combShare/combStep + 0.5)
-	if d := gain - f.comb.gain; d == 1 || d == -1 {
-		gain = f.comb.gain
-	}
 	return comb{period: period, gain: max(1, min(gain, 8)), taps: combWide}
 }
 

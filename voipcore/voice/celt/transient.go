@@ -1,25 +1,23 @@
 package celt
 
-import "math"
-
 // The sound of a frame is looked at in steps of half a millisecond.
 const (
 	stepLen  = 24
 	maxSteps = (shortLen + maxFrame) / stepLen
 )
 
-// attackLimit is from which attack on short blocks pay. Half as much raises the
-// segmental SNR by 0.1 dB, and lowers STOI and NSIM of pulse-like voices.
-const attackLimit = 120
+// attackLimit is from which attack on short blocks pay: the noise of a long block stands
+// that far above what hides it, in steps of 3 dB, in the mean over the frame. Twice as much
+// costs 0.001 of NSIM to 16 kHz.
+const attackLimit = 0.6
 
-// attack measures how uneven a frame is in time: 1 for a steady sound, large
-// where quiet parts would have to bear the quantization noise of loud
-// ones. What a loud part masks anyway, shortly before and longer after it,
-// does not count.
+// attack tells how well the noise of a long block would be heard, which lasts as long as
+// the frame: where it is louder than the sound there and what masks it, shortly before and
+// for longer after loud parts. It is 0 for a steady sound, and large for an attack.
 func attack(in []float32) float32 {
 	var level [maxSteps]float32
 	steps := level[:len(in)/stepLen]
-	last := in[0]
+	last, mean := in[0], float32(0)
 	for s := range steps {
 		sum := float32(0)
 		// The treble, where noise is heard best and attacks are sharpest.
@@ -29,32 +27,27 @@ func attack(in []float32) float32 {
 			sum += d * d
 		}
 		steps[s] = sum
+		mean += sum / float32(len(steps))
 	}
-	// Masking per step: 3 and 14 dB a millisecond. Pulses of a voice that follow each
-	// other within 10 ms are no attacks.
-	const after, before = 0.7, 0.2
+	const (
+		quiet = 10 * stepLen // nothing is heard below
+		noise = 0.05         // of the sound: 13 dB below
+		// Masking per step: 3 dB a millisecond after a loud part, so that pulses of a voice
+		// are no attacks, and 14 dB before.
+		after, before = 0.7, 0.2
+	)
 	mask := float32(0)
 	for s := range steps {
 		mask = max(steps[s], after*mask)
 		steps[s] = mask
 	}
-	mask = 0
-	peak, sum := float32(0), float32(0)
+	mask = quiet
+	heard := float32(0)
 	for s := len(steps) - 1; s >= 0; s-- {
-		mask = max(steps[s], before*mask)
-		steps[s] = mask
-		peak = max(peak, mask)
-		sum += mask
+		mask = max(steps[s], before*mask, quiet)
+		if above := noise * mean / mask; above > 1 {
+			heard += log2(above)
+		}
 	}
-	if peak < 100*stepLen {
-		return 1 // too quiet to matter
-	}
-	// The geometric mean of the peak and the mean, over the harmonic mean.
-	n := float32(len(steps))
-	ref := float32(math.Sqrt(float64(peak * sum / n)))
-	inverse := float32(0)
-	for _, v := range steps {
-		inverse += 1 / (v + 1e-9*peak + 1)
-	}
-	return ref * inverse / n
+	return heard / float32(len(steps))
 }
