@@ -4,7 +4,7 @@ GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILT    := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
-BUILD    := $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+BUILD    := $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 PACKAGES := ./...
 FUZZTIME ?= 20s
 
@@ -37,7 +37,7 @@ cross-armv6 cross-armv7: export GOARCH = arm
 cross-arm64: export GOARCH = arm64
 cross-amd64: export GOARCH = amd64
 $(CROSS:%=cross-%): cross-%:
-	GOOS=linux $(BUILD) -buildvcs=false -o bin/linux-$*/hushbell ./device/cmd/hushbell
+	GOOS=linux $(BUILD) -o bin/linux-$*/hushbell ./device/cmd/hushbell
 
 DEBS := armhf arm64 amd64
 deb: $(DEBS:%=deb-%)

@@ -32,6 +32,7 @@ func TestLife(t *testing.T) {
 	part("who may ask", whoMayAsk)
 	part("online, with relays that are services", online)
 	part("network that comes late", lateNetwork)
+	part("stopped in a call", stoppedInCall)
 	part("killed", killed)
 	part("frozen", frozen)
 	part("wrong configuration", wrongConfiguration)
@@ -135,6 +136,24 @@ func lateNetwork(t *testing.T, s *system) {
 	s.network("up")
 	s.has("hushbell", "StatusText", "Can be called.")
 	s.want("systemctl show -P NRestarts hushbell", "0")
+}
+
+// stoppedInCall has the service call another box, and stops it while they talk:
+// the other one is told that it hangs up.
+func stoppedInCall(t *testing.T, s *system) {
+	s.run(`mkdir -p /tmp/far && cd /tmp/far
+		{ head -3 /etc/hushbell/hushbell.toml | grep -E 'bootstrap|test_network'; printf 'listen = "127.0.0.1:0"\n[board]\nname = "sim"\n'; } >hushbell.toml
+		hushbell pid new --state . | head -1 >pid
+		hushbell pid show | head -1 | hushbell contact add near --answer --state . --socket far.sock
+		hushbell contact add far <pid
+		systemd-run --quiet --unit=far --property=Type=notify hushbell run --state /tmp/far --config /tmp/far/hushbell.toml --socket /tmp/far/far.sock`)
+	s.has("far", "StatusText", "Can be called.")
+	s.run("hushbell call far")
+	s.has("hushbell", "StatusText", "In a call.")
+	s.run("systemctl stop hushbell")
+	s.want("systemctl show -P Result hushbell", "success")
+	s.until("the far box is told", "journalctl -u far --no-pager", func(out string) bool { return strings.Contains(out, `msg="call ended"`) })
+	s.run("systemctl start hushbell && hushbell contact remove far && systemctl stop far")
 }
 
 func killed(t *testing.T, s *system) {
