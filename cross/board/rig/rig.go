@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,6 +78,9 @@ func New(ctx context.Context, t Tree, a Arch, name, dir string) (*Board, error) 
 func (b *Board) Share() string { return filepath.Join(b.dir, "share") }
 func (b *Board) disk() string  { return filepath.Join(b.dir, "disk") }
 
+// complaints is the file of what the emulator itself has to say.
+func (b *Board) complaints() string { return filepath.Join(b.dir, "qemu.log") }
+
 // PowerOn boots the board and waits until systemd has started all that it
 // starts; that something of it has failed is an error. The board is on until
 // Cut, or until ctx is done.
@@ -88,8 +92,9 @@ func (b *Board) PowerOn(ctx context.Context) (err error) {
 	ctx, b.end = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("board %s: %w, console in %s", b.Name, err, b.Console)
 			b.Cut()
+			said, _ := os.ReadFile(b.complaints())
+			err = fmt.Errorf("board %s: %w %s", b.Name, err, strings.TrimSpace(string(said)))
 		}
 	}()
 	if err := b.start(ctx); err != nil {
@@ -97,6 +102,13 @@ func (b *Board) PowerOn(ctx context.Context) (err error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
+	go func(done <-chan struct{}) { // ends with limited
+		select {
+		case <-done:
+			cancel() // nobody is there to wait for
+		case <-limited.Done():
+		}
+	}(b.done)
 	if b.mon, err = openMonitor(limited, filepath.Join(b.sockets, "monitor")); err != nil {
 		return err
 	}
@@ -136,7 +148,7 @@ func (b *Board) start(ctx context.Context) error {
 		"-append", "console=ttyAMA0 panic=-1 quiet loglevel=4 nokaslr mitigations=off audit=0 net.ifnames=0 "+
 			"systemd.show_status=0 SYSTEMD_COLORS=0 board.systemd")
 	b.qemu = Command(ctx, b.Arch.qemu[0], args...)
-	complaints, err := os.OpenFile(filepath.Join(b.dir, "qemu.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	complaints, err := os.OpenFile(b.complaints(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

@@ -123,6 +123,19 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
+// An emulator that does not start is not waited for, and says why.
+func TestNoEmulator(t *testing.T) {
+	b := &Board{Name: "A", Arch: Arch{qemu: []string{"sh", "-c", "echo no such machine >&2; exit 1"}}, dir: t.TempDir()}
+	began := time.Now()
+	if err := b.PowerOn(t.Context()); err == nil || !strings.Contains(err.Error(), "no such machine") {
+		t.Errorf("PowerOn = %v, want what the emulator says", err)
+	}
+	if d := time.Since(began); d > bootLimit/2 {
+		t.Errorf("it took %v", d)
+	}
+	b.Cut()
+}
+
 // What a board that is off is asked for is an error.
 func TestOff(t *testing.T) {
 	b := &Board{Name: "A"}
