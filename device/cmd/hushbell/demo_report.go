@@ -35,6 +35,10 @@ type demoReport struct {
 	VoiceLost     perSide `json:"voice_lost"`
 	VoiceLate     perSide `json:"voice_late"`
 
+	// Stalls are how often a box did not come for its sound for 200 ms, so that
+	// some of it was lost before the call or behind it.
+	Stalls perSide `json:"stalls"`
+
 	HopsCaller  int    `json:"hops_caller"`
 	HopsCallee  int    `json:"hops_callee"`
 	KeyExchange string `json:"key_exchange"`
@@ -76,6 +80,9 @@ func (r *demoReport) verdict() error {
 			errs = append(errs, fmt.Errorf("%s has not heard what %s said: %d of %d segments are in what its speaker played, likeness %.2f",
 				side.listener, side.speaker, side.Found, side.Segments, side.Score))
 		}
+	}
+	if n := r.Stalls.Caller + r.Stalls.Callee; n > 0 && len(errs) > 0 {
+		errs = append(errs, fmt.Errorf("this machine was too busy for sound in real time: %d times it stood still for 200 ms or more; try again when it has less to do", n))
 	}
 	return errors.Join(errs...)
 }

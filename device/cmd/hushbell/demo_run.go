@@ -204,6 +204,8 @@ func (d *demo) judge(caller, callee *end, from, to *control.Status) error {
 	r.VoiceReceived = perSide{a.Voice.Received, b.Voice.Received}
 	r.VoiceLost = perSide{a.Voice.Lost, b.Voice.Lost}
 	r.VoiceLate = perSide{a.Voice.Late, b.Voice.Late}
+	stalls := func(s *control.Status) uint64 { return uint64(s.Board.MicrophoneXruns + s.Board.SpeakerXruns) }
+	r.Stalls = perSide{stalls(from), stalls(to)}
 	there, err := compare(caller.says, callee.heard)
 	if err != nil {
 		return err

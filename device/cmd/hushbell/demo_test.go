@@ -89,7 +89,17 @@ func TestDemo(t *testing.T) {
 	check(t, os.WriteFile(said, stereo24k(speechSamples(t)), 0o600))
 	stale := filepath.Join(dir, "heard-by-caller.wav")
 	check(t, os.WriteFile(stale, []byte("of another demo"), 0o600))
-	status, out, errOut := hushbell(t, "", "demo", "--relays", "5", "--hops", "2", "--speech", said, "--json", "--out", dir)
+	var status int
+	var out, errOut string
+	// Sound is real time: a machine that stalls for 200 ms again and again loses
+	// some of it, as it would with a sound card, and is given another chance.
+	for range 3 {
+		status, out, errOut = hushbell(t, "", "demo", "--relays", "5", "--hops", "2", "--speech", said, "--json", "--out", dir)
+		if !strings.Contains(errOut, "has not heard what") {
+			break
+		}
+		t.Logf("once more: %s", errOut)
+	}
 	if status != 0 || errOut != "" {
 		t.Fatalf("status %d: %s\n%s", status, errOut, out)
 	}
@@ -247,11 +257,14 @@ func TestDemoVerdict(t *testing.T) {
 		{yes, no, []string{"caller has not heard what callee said"}},
 		{no, no, []string{"callee has not heard", "caller has not heard"}},
 	} {
-		err := (&demoReport{HeardByCallee: tt.callee, HeardByCaller: tt.caller}).verdict()
+		err := (&demoReport{HeardByCallee: tt.callee, HeardByCaller: tt.caller, Stalls: perSide{1, 2}}).verdict()
 		if (err == nil) != (tt.say == nil) {
 			t.Errorf("%+v: %v", tt, err)
 		}
 		for _, say := range tt.say {
+			if !strings.Contains(err.Error(), "too busy for sound in real time: 3 times") {
+				t.Errorf("%v, without the reason", err)
+			}
 			if !strings.Contains(err.Error(), say) {
 				t.Errorf("%v, want %q in it", err, say)
 			}
