@@ -21,9 +21,9 @@
 // interrupts is an error after five seconds, a busy card answers EBUSY at once, and
 // no signal cuts a transfer short. Two threads are tied up while there is a call,
 // and none when both ends are stopped. Measured 2026-11 on snd-aloop of Linux 6.1
-// beside 8 programs that never rest, 4 s both ways in six runs: no xrun with
-// priority, up to 10 without (TestBoardBesideBusyPrograms). A card whose poll is
-// broken would change our mind.
+// beside 8 programs that never rest, 4 s both ways in 19 runs: one xrun in all with
+// priority, up to 10 in a run without (TestBoardBesideBusyPrograms). A card whose
+// poll is broken would change our mind.
 package alsa
 
 import (
