@@ -174,7 +174,7 @@ func (s *story) leds(ctx context.Context, when string, percent int) error {
 // tries is how often something is said until it is understood. On a machine
 // that has others to serve the emulator is stopped now and then for longer than
 // a sound card's buffer lasts, which real boards are not.
-const tries = 3
+const tries = 5
 
 // says speaks at one board until it is heard at the other, and what is heard
 // must not be taken for something else.
