@@ -123,10 +123,13 @@ func (b *box) Press(ctx context.Context, p control.Press) error {
 	defer cancel()
 	select {
 	case b.gestures <- device.Gesture{Button: p.Button, Kind: kind}:
-		return nil
+		// Whoever asks for the status next sees what the press has done.
+		if b.device.Ping(ctx) == nil {
+			return nil
+		}
 	case <-ctx.Done():
-		return errors.New("the box takes no notice of its button")
 	}
+	return errors.New("the box takes no notice of its button")
 }
 
 func (b *box) Call(ctx context.Context, to string, page bool) error {
