@@ -25,9 +25,9 @@ type pcm struct {
 	capture bool
 	setup   setup
 
-	// For one transfer, which has moving locked, so that Close can wait for its end.
-	// The ioctl is a method value made once, since a closure made for each would be
-	// allocated.
+	// For transfer and prepare, which one goroutine calls. A transfer has moving
+	// locked, so that Close can wait for its end. The ioctl is a method value made
+	// once, since a closure made for each would be allocated.
 	moving sync.Mutex
 	x      xferi
 	todo   []byte // what is left of the caller's buffer
@@ -35,6 +35,7 @@ type pcm struct {
 	err    error
 	poll   [1]unix.PollFd
 	move   func(fd uintptr)
+	runs   bool // a capture was started by its first transfer
 
 	asking  sync.Mutex // guards the three below; the others are method values for the same reason
 	frames  long
@@ -136,6 +137,11 @@ func (p *pcm) transfer(buf []byte) (frames int, err error) {
 
 // transferAll moves what the card takes, until all is done or there is an error.
 // The kernel moves less than asked whenever its buffer is full or empty.
+//
+// A capture that runs is waited for first, and read by whole periods: whoever
+// takes what is there and waits for the rest is woken by the next whole period
+// all the same, and leaves behind what it took before. From then on it hears
+// everything later by that much, and by more after each gap.
 func (p *pcm) transferAll(fd uintptr) {
 	req := uintptr(reqWrite)
 	if p.capture {
@@ -144,8 +150,19 @@ func (p *pcm) transferAll(fd uintptr) {
 	size := p.setup.frameBytes()
 	limit := time.Now().Add(stall)
 	broken := false // the last wait told of an error: the next ioctl says which
-	for len(p.todo) > 0 && !p.closing.Load() {
-		p.x = xferi{buf: unsafe.Pointer(unsafe.SliceData(p.todo)), frames: ulong(len(p.todo) / size)}
+	for waited := false; len(p.todo) > 0 && !p.closing.Load(); {
+		frames := len(p.todo) / size
+		if p.capture {
+			frames = min(frames, p.setup.period)
+			if p.runs && !waited {
+				if broken, p.err = p.wait(fd, time.Until(limit)); p.err != nil {
+					return
+				}
+			}
+			p.runs = true
+		}
+		waited = false
+		p.x = xferi{buf: unsafe.Pointer(unsafe.SliceData(p.todo)), frames: ulong(frames)}
 		switch errno := ioctl(fd, req, unsafe.Pointer(&p.x)); {
 		case errno == 0:
 			p.done += int(p.x.result)
@@ -160,6 +177,7 @@ func (p *pcm) transferAll(fd uintptr) {
 			if broken, p.err = p.wait(fd, time.Until(limit)); p.err != nil {
 				return
 			}
+			waited = true
 		}
 	}
 }
@@ -184,7 +202,10 @@ func (p *pcm) wait(fd uintptr, d time.Duration) (broken bool, err error) {
 }
 
 // prepare makes the stream ready to start again.
-func (p *pcm) prepare() error { return p.control(reqPrepare, nil) }
+func (p *pcm) prepare() error {
+	p.runs = false
+	return p.control(reqPrepare, nil)
+}
 
 // resume wakes a stream that was suspended with the machine.
 func (p *pcm) resume() error { return p.control(reqResume, nil) }

@@ -67,10 +67,12 @@ func (s *stream) move(n int) error {
 		}
 		s.stopped = false
 	}
-	buf := s.buf[:n*s.setup.frameBytes()]
-	for restarts := 0; ; restarts++ {
+	whole := s.buf[:n*s.setup.frameBytes()]
+	for restarts, buf := 0, whole; ; restarts++ {
 		done, err := s.dev.transfer(buf)
-		buf = buf[done*s.setup.frameBytes():]
+		if buf = buf[done*s.setup.frameBytes():]; s.op == "read" {
+			buf = whole // what was read before a gap is old, and the card's periods begin anew
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -84,7 +86,9 @@ func (s *stream) move(n int) error {
 			if err = s.dev.resume(); err != nil { // most cards cannot
 				err = s.dev.prepare()
 			}
-		default: // ENODEV, EBADFD: gone. EIO: dead.
+		case errors.Is(err, syscall.EBADFD): // unplugged while the kernel was moving samples
+			return s.fail(s.op, syscall.ENODEV)
+		default: // ENODEV: gone. EIO: dead.
 			return s.fail(s.op, err)
 		}
 		if err != nil {

@@ -62,7 +62,7 @@ func TestRecovery(t *testing.T) {
 		{name: "suspended, cannot", errs: []error{strpipe}, resumeErr: syscall.ENOSYS, moved: 960, xruns: 1, calls: []string{"resume", "prepare"}},
 		{name: "unplugged", errs: []error{gone}, want: gone, op: "write", moved: 100},
 		{name: "unplugged after an xrun", errs: []error{pipe, gone}, want: gone, op: "write", moved: 200, xruns: 1, calls: []string{"prepare"}},
-		{name: "bad state", errs: []error{bad}, want: bad, op: "write", moved: 100},
+		{name: "unplugged on the way", errs: []error{bad}, want: gone, op: "write", moved: 100},
 		{name: "dead", errs: []error{dead}, want: dead, op: "write", moved: 100},
 		{name: "closed", errs: []error{ErrClosed}, want: ErrClosed, moved: 100},
 	}
@@ -91,6 +91,31 @@ func TestRecovery(t *testing.T) {
 				t.Errorf("%d xruns, calls %v, want %d, %v", st.Xruns(), dev.calls, tt.xruns, tt.calls)
 			}
 		})
+	}
+}
+
+// A frame that a gap goes through is read anew: what was there before the gap is
+// left out, and the next frame ends with a period of the card again.
+func TestReadBeginsAnew(t *testing.T) {
+	dev := &script{frameBytes: 2, errs: []error{syscall.EPIPE}}
+	st, err := newStream("Device", "read", dev, setup{layout: layout{S16, 1}, rate: Rate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := cardInput{stream: st}
+	for frame, total := range []int{100 + FrameSamples, 100 + 2*FrameSamples} {
+		got := make([]int16, FrameSamples)
+		if err := in.Read(got); err != nil {
+			t.Fatal(err)
+		}
+		if len(dev.played) != 2*total {
+			t.Errorf("%d samples were asked for until frame %d, want %d", len(dev.played)/2, frame, total)
+		}
+		// The card counts bytes, so sample n is of the bytes 2n and 2n+1.
+		n := 100 + frame*FrameSamples
+		if want := int16(uint16(byte(2*n)) | uint16(byte(2*n+1))<<8); got[0] != want {
+			t.Errorf("frame %d begins with %d, want %d", frame, got[0], want)
+		}
 	}
 }
 
