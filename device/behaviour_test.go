@@ -162,6 +162,11 @@ func (w *world) step(m Machine, e Event) Machine {
 	if !slices.IsSorted(do) {
 		panic(fmt.Sprint("out of order: ", do))
 	}
+	// A microphone that goes on without a press here is announced.
+	byPress := e.Call == before.Call && (before.State == Answering || states[before.State].group == seeking)
+	if e.Kind == Answered && m.Call == e.Call && m.Call != before.Call && !byPress && !slices.Contains(do, AnswerBeep) {
+		panic(fmt.Sprintf("%+v answers %+v by itself and does not beep", before, e))
+	}
 	for _, do := range do {
 		switch do {
 		case VoiceOn, VoiceOff:

@@ -126,7 +126,7 @@ func (d *Device) doorByButton() {
 	err := d.askDoor(d.policy.Load().FarPIN, answer)
 	if err != nil {
 		d.o.Log.Warn("cannot open the far end's door", "err", err)
-		d.sound.play(tone.HangUp)
+		d.signal(tone.HangUp)
 		return
 	}
 	d.doorHeard = answer
@@ -144,9 +144,9 @@ func (d *Device) doorAnswered(err error) {
 		d.doorHeard = nil
 		switch {
 		case err == nil:
-			d.sound.play(tone.Connected)
+			d.signal(tone.Connected)
 		case d.m.State.Voice():
-			d.sound.play(tone.HangUp)
+			d.signal(tone.HangUp)
 		}
 	default:
 	}

@@ -51,6 +51,17 @@ func TestGestures(t *testing.T) {
 		b.want(Idle, "hang up")
 		b.tell(voipcore.StopRinging, 50)
 
+		b.tell(voipcore.RingingHere, 49) // goes on ringing when it is switched
+		b.gesture("", DoublePress)
+		b.hears(time.Second)
+		if tones, _ := b.hears(10 * time.Second); tones < 90 {
+			t.Errorf("after a click the ring is heard for %d frames", tones)
+		}
+		b.tell(voipcore.Missed, 49)
+		b.want(Ended)
+		idle()
+		b.want(Quiet)
+		b.gesture("", DoublePress)
 		b.gesture("", DoublePress)
 		b.want(Quiet)
 		b.gesture("", DoublePress)

@@ -26,7 +26,7 @@ schedule = ["22:00-07:00"]
 [sounds]
 country = "de"
 ring_volume = 0
-tone_volume = 50
+tone_volume = 70
 ring = "a.wav"
 ringback = "b.wav"
 busy = "c.wav"
@@ -51,7 +51,7 @@ far_pin_file = "far"
 	want.More[6] = Button{Line: "27", Press: "hang up", Talk: true}
 	w, _ := ParseWindow("22:00-07:00")
 	want.DND.Schedule = Schedule{w}
-	want.Sounds = Sounds{"de", 0, 50, "a.wav", "b.wav", "c.wav", "d.wav", "e.wav", "f.wav", "g.wav"}
+	want.Sounds = Sounds{"de", 0, 70, "a.wav", "b.wav", "c.wav", "d.wav", "e.wav", "f.wav", "g.wav"}
 	want.Door = Door{"GPIO24", true, 5 * time.Second, "pin", "far"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v\nwant %+v", c, want)
@@ -86,7 +86,7 @@ func TestParseBehaviourWrong(t *testing.T) {
 		{"[dnd]\nschedule = \"22:00-07:00\"", "f:2: dnd.schedule: want a list of times"},
 		{"[dnd]\nschedule = [\"22-07\", \"xx 1:00-2:00\"]", `f:2: dnd.schedule: "xx 1:00-2:00" is no time`},
 		{"max_call = \"25h\"", "f:1: max_call: 25h0m0s: it goes up to"},
-		{"[sounds]\ntone_volume = 5", "f:2: sounds.tone_volume: 5: it goes from 20"},
+		{"[sounds]\ntone_volume = 5", "f:2: sounds.tone_volume: 5: it goes from 60"},
 		{"[sounds]\nring_volume = 101", "f:2: sounds.ring_volume: 101"},
 		{"[door]\nline = 3", "f:1: door.pin_file: a door needs it"},
 		{"[door]\npin_file = \"x\"", "f:1: door.line: a door needs it"},

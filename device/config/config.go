@@ -129,7 +129,7 @@ const (
 	MaxSettle     = time.Second
 	MaxCallLength = 24 * time.Hour
 	MaxDoorOpen   = time.Minute
-	MinToneVolume = 20 // that the box has answered by itself has to be heard
+	MinToneVolume = 60 // 20 dB below full: that the box has answered by itself has to be heard
 	MaxLineName   = 31 // bytes in a name of the kernel's (GPIO_MAX_NAME_SIZE, without the zero)
 )
 

@@ -335,7 +335,7 @@ func nearest(key string) string {
 	last := func(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 	try := func(name string) {
 		// A key in the wrong table, or in none, has its last part right.
-		n := min(distance(key, name), 1+distance(last(key), last(name)))
+		n := min(Distance(key, name), 1+Distance(last(key), last(name)))
 		if n <= max(1, len(last(name))/3) && (best == "" || n < at) {
 			best, at = name, n
 		}
@@ -349,9 +349,9 @@ func nearest(key string) string {
 	return best
 }
 
-// distance is how many letters must be put in, left out or changed to make a
-// into b (Levenshtein).
-func distance(a, b string) int {
+// Distance is how many letters must be put in, left out or changed to make a
+// into b (Levenshtein); of a name that nobody writes by hand it is its length.
+func Distance(a, b string) int {
 	if len(a) > 64 {
 		return len(a)
 	}

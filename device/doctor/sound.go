@@ -13,6 +13,7 @@ import (
 
 	"hushbell/alsa"
 	"hushbell/board"
+	"hushbell/device/config"
 )
 
 // simulated reports whether there is no hardware to look at.
@@ -172,33 +173,11 @@ func openRemedy(err error, part, device string, names []string) string {
 	if device == "" || !errors.Is(err, alsa.ErrNoCard) || len(names) == 0 {
 		return board.SoundRemedy(err)
 	}
-	best := slices.MinFunc(names, func(a, b string) int { return distance(a, device) - distance(b, device) })
+	far := func(name string) int { return config.Distance(strings.ToLower(name), strings.ToLower(device)) }
+	best := slices.MinFunc(names, func(a, b string) int { return far(a) - far(b) })
 	others := ""
 	if len(names) > 1 {
 		others = fmt.Sprintf(" (there are %s)", strings.Join(names, ", "))
 	}
 	return fmt.Sprintf("write %s = %q under [board]%s, or plug in the card that is meant", part, best, others)
-}
-
-// distance is in how many letters two names differ (Levenshtein), whatever case
-// they have.
-func distance(a, b string) int {
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
