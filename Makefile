@@ -91,8 +91,9 @@ arch:
 	@size=$$(wc -c <out/hushbell-arm64); echo "stripped, for arm64: $$size bytes"; test $$size -lt $(MAXSIZE) || { echo 'that is more than $(MAXSIZE)'; exit 1; }
 
 # The race detector needs cgo; short, since it makes everything ten times slower.
+# Two packages at a time: nothing is timed here, and most of it waits.
 race:
-	CGO_ENABLED=1 $(GO) test -race -short -p 1 -timeout 30m $(PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -short -p 2 -timeout 30m $(PACKAGES)
 
 # On the processors of the boards: ARMv6 as in the Zero W, and ARMv8. Left out are
 #   device/cmd/hushbell  starts itself as other processes, which qemu-user cannot:
