@@ -193,6 +193,54 @@ func (s *story) sound(ctx context.Context) (string, error) {
 	return fmt.Sprintf("B said %q; in the same call B hears A: %s; A hears B: %s", strings.Join([]string{p.Part, p.Error, p.Remedy}, ": "), there, back), s.hangUp(ctx)
 }
 
+// busy has another program take B's card before the service starts: the service
+// says who has it, and what to do, and takes the card when it is free.
+func (s *story) busy(ctx context.Context) (string, error) {
+	const holder = "systemd-run -q --unit=holder arecord -q -D hw:Loopback,0 -f S16_LE -r 48000 -c 2 /dev/null"
+	if _, err := s.b.Run(ctx, "systemctl stop hushbell && "+holder+" && sleep 1 && systemctl start hushbell"); err != nil {
+		return "", err
+	}
+	pid, err := s.b.Run(ctx, "systemctl show -P MainPID holder")
+	if err != nil {
+		return "", err
+	}
+	who := "held by arecord (process " + pid + ")"
+	told := ""
+	if _, err := until(ctx, s.b, answerLimit, "says who has its microphone", func(s *control.Status) bool {
+		for _, p := range s.Board.Problems {
+			if p.Part == "microphone" && strings.Contains(p.Error, who) {
+				told = p.Error + ": " + p.Remedy
+			}
+		}
+		return told != ""
+	}); err != nil {
+		return "", err
+	}
+	// The doctor, as whoever asks, and the journal, for who reads that first.
+	out, err := s.b.Run(ctx, "hushbell doctor || test $? = 1")
+	if err == nil && !strings.Contains(out, "arecord (process "+pid+")") {
+		err = fmt.Errorf("hushbell doctor does not name the holder: %s", out)
+	}
+	if err == nil {
+		if out, err = s.b.Run(ctx, "journalctl -b --no-pager -u hushbell | grep -F '"+who+"'"); err != nil {
+			err = fmt.Errorf("the journal does not name the holder: %w", err)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if _, err := s.b.Run(ctx, "systemctl stop holder"); err != nil {
+		return "", err
+	}
+	if _, err := until(ctx, s.b, onlineLimit, "has its sound, and can be called", func(s *control.Status) bool {
+		return s.Online && len(s.Board.Problems) == 0
+	}); err != nil {
+		return "", err
+	}
+	again, err := s.callsAgain(ctx)
+	return fmt.Sprintf("B said %q; when the card was free, %s", told, again), err
+}
+
 // away is for how long the cable is pulled.
 const away = time.Minute
 

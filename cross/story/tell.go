@@ -36,6 +36,7 @@ var steps = []step{
 	{"freeze", 4 * time.Minute, (*story).freeze},
 	{"power-cut", 6 * time.Minute, (*story).cut},
 	{"sound-card", 5 * time.Minute, (*story).sound},
+	{"busy-card", 4 * time.Minute, (*story).busy},
 	{"cable", 6 * time.Minute, (*story).cable},
 	{"armv6", 10 * time.Minute, (*story).armv6},
 }
