@@ -273,6 +273,36 @@ func (s *story) cable(ctx context.Context) (string, error) {
 	return fmt.Sprintf("noticed after %.1f s, callable %.1f s after the cable was back; %s", noticed.Seconds(), back.Seconds(), again), err
 }
 
+// suspend stops B for a minute in a call: its links are dead when it goes on, and
+// its clocks are late.
+func (s *story) suspend(ctx context.Context) (string, error) {
+	if err := s.dial(ctx); err != nil {
+		return "", err
+	}
+	if err := s.b.Suspend(); err != nil {
+		return "", err
+	}
+	began := time.Now()
+	lost, err := until(ctx, s.a, away, "loses the call", ended)
+	if err != nil {
+		return "", err
+	}
+	noticed := time.Since(began)
+	time.Sleep(time.Until(began.Add(away)))
+	if err := s.b.Resume(); err != nil {
+		return "", err
+	}
+	awake := time.Now()
+	if _, err := until(ctx, s.b, onlineLimit, "is out of the call, and can be called", func(s *control.Status) bool {
+		return ended(s) && idle(s)
+	}); err != nil {
+		return "", err
+	}
+	back := time.Since(awake)
+	again, err := s.callsAgain(ctx)
+	return fmt.Sprintf("A noticed after %.1f s (%s); callable %.1f s after it went on; %s", noticed.Seconds(), lost.Call.Reason, back.Seconds(), again), err
+}
+
 // callsAgain makes a call in which A is heard at B, once a call from before is
 // over at A.
 func (s *story) callsAgain(ctx context.Context) (string, error) {

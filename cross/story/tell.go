@@ -38,6 +38,7 @@ var steps = []step{
 	{"sound-card", 5 * time.Minute, (*story).sound},
 	{"busy-card", 4 * time.Minute, (*story).busy},
 	{"cable", 6 * time.Minute, (*story).cable},
+	{"suspend", 6 * time.Minute, (*story).suspend},
 	{"armv6", 10 * time.Minute, (*story).armv6},
 }
 

@@ -89,6 +89,20 @@ func (b *Board) Cable(in bool) error {
 	return b.mon.do("set_link", map[string]any{"name": "cable", "up": in})
 }
 
+// Suspend stops the board, and Resume lets it go on: it has not noticed then that
+// time has passed, by none of its clocks.
+func (b *Board) Suspend() error { return b.command("stop") }
+
+// Resume is the end of Suspend.
+func (b *Board) Resume() error { return b.command("cont") }
+
+func (b *Board) command(name string) error {
+	if b.mon == nil {
+		return fmt.Errorf("board %s: it is off", b.Name)
+	}
+	return b.mon.do(name, nil)
+}
+
 // The far end of the loopback card: what is played there is the microphone's,
 // and what is recorded there is the speaker's. The buffers are long, so that
 // they take next to nothing of the board's time.
