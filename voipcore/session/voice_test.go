@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"testing"
@@ -236,12 +237,20 @@ func TestVoiceAllocations(t *testing.T) {
 	heard := 0
 	callee.OnVoice(func(uint32, []byte) { heard++ })
 	payload := make([]byte, wire.PayloadSize)
-	allocs := func(one func()) float64 {
-		return testing.AllocsPerRun(1, func() { // it rounds down: one frame would prove nothing
-			for range frames {
-				one()
-			}
-		})
+	// The least of a few runs: the sessions' own timers and the runtime allocate now
+	// and then. What allocates once in so many frames does so in each run.
+	runs := 0
+	allocs := func(one func()) (least float64) {
+		least, runs = math.MaxFloat64, 0
+		for try := 0; try < 5 && least > 0; try++ {
+			least = min(least, testing.AllocsPerRun(1, func() { // it rounds down: one frame would prove nothing
+				runs++
+				for range frames {
+					one()
+				}
+			}))
+		}
+		return least
 	}
 	if got := allocs(func() {
 		if err := caller.SendVoice(1, payload); err != nil {
@@ -250,16 +259,16 @@ func TestVoiceAllocations(t *testing.T) {
 	}); got != 0 {
 		t.Errorf("%v allocations for %d frames sealed and opened", got, frames)
 	}
-	if heard != 2*frames { // AllocsPerRun runs once more, to warm up
-		t.Errorf("heard %d of %d", heard, 2*frames)
+	if heard != runs*frames {
+		t.Errorf("heard %d of %d", heard, runs*frames)
 	}
 	// Nothing may be allocated for forged ones either.
 	forged := &wire.Frame{7}
 	if got := allocs(func() { near.SendVoice(forged) }); got != 0 {
 		t.Errorf("%v allocations for %d forged frames", got, frames)
 	}
-	if got := callee.VoiceDropped(); got != 2*frames {
-		t.Errorf("dropped %d forged frames of %d", got, 2*frames)
+	if got := callee.VoiceDropped(); got != uint64(runs*frames) {
+		t.Errorf("dropped %d forged frames of %d", got, runs*frames)
 	}
 }
 
