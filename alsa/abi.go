@@ -200,7 +200,7 @@ const (
 
 // A request number holds the size of its struct, so the two cannot drift apart.
 const (
-	reqPVersion = dirIn | unsafe.Sizeof(int32(0))<<sizeShift | pcmType | 0x00
+	reqPVersion = dirIn | unsafe.Sizeof(int32(0))<<sizeShift | pcmType // and 0
 	reqRefine   = dirBoth | unsafe.Sizeof(hwParams{})<<sizeShift | pcmType | 0x10
 	reqHWParams = dirBoth | unsafe.Sizeof(hwParams{})<<sizeShift | pcmType | 0x11
 	reqSWParams = dirBoth | unsafe.Sizeof(swParams{})<<sizeShift | pcmType | 0x13

@@ -155,7 +155,7 @@ func TestRaiseLimits(t *testing.T) {
 // Beside programs that never rest, a thread with priority moves the sound in time.
 func TestBoardBesideBusyPrograms(t *testing.T) {
 	if os.Getenv("HUSHBELL_BUSY_CHILD") == "1" {
-		for {
+		for n := 0; ; n++ {
 		}
 	}
 	needCard(t, "Loopback")

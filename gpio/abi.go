@@ -26,7 +26,7 @@ type lineAttr struct {
 type lineInfo struct {
 	name, consumer [32]byte
 	offset         uint32
-	numAttrs       uint32
+	_              uint32 // how many attrs there are
 	flags          uint64
 	attrs          [10]lineAttr
 	_              [4]uint32
@@ -49,7 +49,7 @@ type lineRequest struct {
 	consumer [32]byte
 	config   lineConfig
 	numLines uint32
-	events   uint32 // size of the kernel's queue, 0: 16 a line
+	_        uint32 // size of the kernel's queue, 0: 16 a line
 	_        [5]uint32
 	fd       int32
 }

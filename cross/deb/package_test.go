@@ -77,7 +77,7 @@ func TestManual(t *testing.T) {
 	output(t, "dpkg-deb", "-x", built(t, "amd64"), dir)
 	page := filepath.Join(dir, "usr/share/man/man1/hushbell.1.gz")
 	text := output(t, "env", "MANWIDTH=100", "LC_ALL=C.UTF-8", "man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", page)
-	text = regexp.MustCompile("\\x1b\\[[0-9;]*m|.\\x08").ReplaceAllString(text, "") // bold and underlined
+	text = regexp.MustCompile(`\x1b\[[0-9;]*m|.\x08`).ReplaceAllString(text, "") // bold and underlined
 	if strings.Contains(text, "warning:") {
 		t.Errorf("man warns:\n%s", text)
 	}

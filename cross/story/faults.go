@@ -127,7 +127,7 @@ func (s *story) cut(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if high < 8 || high > 32 {
-		return "", fmt.Errorf("A's LED is lit %d times of 40 while it calls: that is no blinking", high)
+		return "", fmt.Errorf("the LED of A is lit %d times of 40 while it calls: that is no blinking", high)
 	}
 	began := time.Now()
 	st, err := until(ctx, s.a, 2*time.Minute, "gives up", ended)
@@ -148,7 +148,7 @@ func (s *story) cut(ctx context.Context) (string, error) {
 	back := time.Since(began)
 	pid, err := ownPID(ctx, s.b)
 	if err == nil && pid != s.pids[s.b] {
-		err = fmt.Errorf("B has another pid after the power cut: %s, it was %s", pid, s.pids[s.b])
+		err = fmt.Errorf("another pid of B after the power cut: %s, it was %s", pid, s.pids[s.b])
 	}
 	if err != nil {
 		return "", err
@@ -222,7 +222,7 @@ func (s *story) busy(ctx context.Context) (string, error) {
 		err = fmt.Errorf("hushbell doctor does not name the holder: %s", out)
 	}
 	if err == nil {
-		if out, err = s.b.Run(ctx, "journalctl -b --no-pager -u hushbell | grep -F '"+who+"'"); err != nil {
+		if _, err = s.b.Run(ctx, "journalctl -b --no-pager -u hushbell | grep -F '"+who+"'"); err != nil {
 			err = fmt.Errorf("the journal does not name the holder: %w", err)
 		}
 	}

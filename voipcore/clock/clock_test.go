@@ -44,7 +44,7 @@ func TestWithoutRelays(t *testing.T) {
 		} {
 			c := New(Config{Build: tt.build, LastWrite: tt.lastWrite})
 			assertNow(t, c, tt.want)
-			if got, want := c.Offset(), tt.want.Sub(time.Now()); got != want || c.Trusted() {
+			if got, want := c.Offset(), time.Until(tt.want); got != want || c.Trusted() {
 				t.Errorf("%s: Offset %v, Trusted %v, want %v, false", tt.name, got, c.Trusted(), want)
 			}
 		}

@@ -167,7 +167,7 @@ func TestExtendIsRateLimited(t *testing.T) {
 		if _, err := bad.Build(t.Context(), []Relay{r.Relay, next.Relay}); err != nil {
 			t.Errorf("over a link that stands: %v", err)
 		}
-		time.Sleep(start.Add(time.Minute).Sub(time.Now()))
+		time.Sleep(time.Until(start.Add(time.Minute)))
 		if _, err := bad.Build(t.Context(), []Relay{r.Relay, other.Relay}); err != nil {
 			t.Errorf("a minute later: %v", err)
 		}

@@ -43,7 +43,7 @@ func TestKeyHandsOutCopies(t *testing.T) {
 	if k.ID() != id || k.Private().Equal(p) {
 		t.Error("a caller changed the key")
 	}
-	if NewKey().ID() == NewKey().ID() {
+	if a, b := NewKey(), NewKey(); a.ID() == b.ID() {
 		t.Error("two new keys are the same")
 	}
 }

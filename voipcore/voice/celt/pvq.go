@@ -166,7 +166,7 @@ func (s *searcher) search(x []float32, k int) {
 		pulse[best]++
 	}
 	if s.polish {
-		dot, energy = s.move(n, dot, energy)
+		s.move(n, dot, energy)
 	}
 	for i, v := range x {
 		// Without a branch: signs are random, so one would be missed half the time.
@@ -177,7 +177,7 @@ func (s *searcher) search(x []float32, k int) {
 
 // move takes pulses away where that hurts least, one at a time, and puts them where
 // they are best, as long as that is another place.
-func (s *searcher) move(n int, dot, energy float32) (float32, float32) {
+func (s *searcher) move(n int, dot, energy float32) {
 	mag, twice, pulse := s.mag[:n], s.twice[:n], s.pulse[:n]
 	for range 4 {
 		from, fromNum, fromDen := -1, float32(-1), float32(1)
@@ -214,7 +214,6 @@ func (s *searcher) move(n int, dot, energy float32) (float32, float32) {
 		pulse[to]++
 		twice[to] += 2
 	}
-	return dot, energy
 }
 
 // counts[r][c] is U(n, k) of 4.3.4.2 for r = min(n, k) and c = max(n, k): the
