@@ -8,7 +8,7 @@ BUILD    := $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 PACKAGES := ./...
 FUZZTIME ?= 20s
 
-.PHONY: help build cross deb deb-test demo test vet unit race arch emulated fuzz bench board-test clean
+.PHONY: help build cross deb deb-test demo test vet lint unit race arch emulated fuzz bench board-test clean
 
 help:
 	@echo 'make build       bin/hushbell for this machine'
@@ -17,6 +17,7 @@ help:
 	@echo 'make deb-test    the packages on a Debian that runs (needs root, mmdebstrap and lintian)'
 	@echo 'make demo        two boxes and eight relays on this machine: a call with real speech'
 	@echo 'make test        all that a change must pass'
+	@echo 'make lint        staticcheck, and that go.mod is tidy'
 	@echo 'make unit        the tests alone'
 	@echo 'make race        the tests again, with the race detector (needs gcc)'
 	@echo 'make emulated    some of them on emulated ARM processors (needs qemu-user)'
@@ -64,7 +65,7 @@ define need
 	else echo 'make $(2): left out, for $(1) is missing'; fi
 endef
 
-test: vet unit arch demo
+test: vet lint unit arch demo
 	$(call need,gcc,race)
 	$(call need,mmdebstrap,deb-test)
 	$(call need,qemu-arm,emulated)
@@ -77,6 +78,15 @@ vet:
 	GOARCH=arm64 $(GO) vet $(PACKAGES)
 	GOARCH=arm $(GO) vet $(PACKAGES)
 	GOARCH=386 $(GO) vet $(PACKAGES)
+
+# What staticcheck finds is mended. It is a tool of a module of its own, so that the
+# product's go.mod stays small. For two kinds of boards, as some files are of one.
+lint:
+	$(GO) mod tidy -diff
+	$(GO) -C cross/lint build -o ../../out/staticcheck honnef.co/go/tools/cmd/staticcheck
+	GOARCH=arm out/staticcheck ./...
+	GOARCH=amd64 out/staticcheck ./...
+	cd cross/deb && ../../out/staticcheck ./...
 
 # One package after the other: many start processes or wait for sound and
 # networks, and disturb each other on a small machine.
