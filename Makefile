@@ -8,7 +8,7 @@ BUILD    := $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 PACKAGES := ./...
 FUZZTIME ?= 20s
 
-.PHONY: help build cross deb deb-test demo test vet lint unit race arch emulated fuzz bench board-test clean
+.PHONY: help build cross deb deb-test demo test vet lint unit unit32 race arch emulated fuzz bench board-test clean
 
 help:
 	@echo 'make build       bin/hushbell for this machine'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test        all that a change must pass'
 	@echo 'make lint        staticcheck, and that go.mod is tidy'
 	@echo 'make unit        the tests alone'
+	@echo 'make unit32      as programs of 32 bits, the tests that make emulated leaves out'
 	@echo 'make race        the tests again, with the race detector (needs gcc)'
 	@echo 'make emulated    some of them on emulated ARM processors (needs qemu-user)'
 	@echo 'make bench       what things cost: voice cells, tunnels, lookups, the encoder'
@@ -65,7 +66,7 @@ define need
 	else echo 'make $(2): left out, for $(1) is missing'; fi
 endef
 
-test: vet lint unit arch demo
+test: vet lint unit unit32 arch demo
 	$(call need,gcc,race)
 	$(call need,mmdebstrap,deb-test)
 	$(call need,qemu-arm,emulated)
@@ -92,6 +93,11 @@ lint:
 # networks, and disturb each other on a small machine.
 unit:
 	$(GO) test -p 1 -timeout 20m $(PACKAGES)
+
+# Of 32 bits, but of this processor: what is too much for qemu-user.
+unit32:
+	GOARCH=386 $(GO) test -short -p 2 -timeout 20m ./voipcore ./voipcore/internal/conformance ./voipcore/voice/heard \
+		./device/cmd/hushbell ./device/tone ./alsa/pulse
 
 # All kinds of boards; and the program stays small, for small cards and slow lines.
 MAXSIZE := 12000000
