@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const tenLines = `bootstrap = ["192.0.2.7:4190", "[2001:db8::7]:4190"]
+const tenLines = `bootstrap = ["192.0.2.7:4710", "[2001:db8::7]:4710"]
 
 [button]
 call = "workshop"
@@ -31,13 +31,13 @@ func addrs(all ...string) (out []netip.AddrPort) {
 
 func TestParse(t *testing.T) {
 	want := Default()
-	want.Bootstrap = addrs("192.0.2.7:4190", "[2001:db8::7]:4190")
+	want.Bootstrap = addrs("192.0.2.7:4710", "[2001:db8::7]:4710")
 	want.Button.Call = "workshop"
 	want.Board = Board{Name: "sim", Microphone: "in.wav", Speaker: "out.wav"}
 	full := want
-	full.Listen, full.TestNetwork, full.Hops, full.Complexity = addrs("127.0.0.1:4190")[0], true, 2, 0
+	full.Listen, full.TestNetwork, full.Hops, full.Complexity = addrs("127.0.0.1:4710")[0], true, 2, 0
 	full.PID, full.Unknown = "door", Ring
-	full.Relay = Relay{addrs("127.0.0.1:4190")[0], addrs("192.0.2.9:4190"), Limits{1, 2, 3, 4, 5000, 6}}
+	full.Relay = Relay{addrs("127.0.0.1:4710")[0], addrs("192.0.2.9:4710"), Limits{1, 2, 3, 4, 5000, 6}}
 	real := Default()
 	no, yes := false, true
 	real.Board = Board{Name: "pi-4", Microphone: "Device", Speaker: "pulse", MicrophoneVolume: 80, SpeakerVolume: 100,
@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 	}{
 		{"empty", "", Default()},
 		{"ten lines", tenLines, want},
-		{"everything", `listen = "127.0.0.1:4190"
+		{"everything", `listen = "127.0.0.1:4710"
 test_network = true
 hops = 2
 complexity = 0
@@ -57,8 +57,8 @@ pid = "door"
 unknown = "ring"
 ` + tenLines + `
 [relay]
-listen = "127.0.0.1:4190"
-advertise = ["192.0.2.9:4190"]
+listen = "127.0.0.1:4710"
+advertise = ["192.0.2.9:4710"]
 links = 1
 tunnels = 2
 link_tunnels = 3
@@ -67,7 +67,7 @@ bandwidth_kbit = 5000
 monthly_gb = 6
 `, full},
 		{"dotted keys", `button.call = "workshop"
-bootstrap = ["192.0.2.7:4190", "[2001:db8::7]:4190"]
+bootstrap = ["192.0.2.7:4710", "[2001:db8::7]:4710"]
 board = {name = "sim", microphone = "in.wav", speaker = "out.wav"}
 `, want},
 		{"a real board", `[board]
@@ -98,7 +98,7 @@ func TestParseWrong(t *testing.T) {
 		name, text string
 		want       []string // all lines of the error
 	}{
-		{"all kinds", `bootstrap = ["192.0.2.7:4190", "192.0.2.8", 7, "0.0.0.0:1"]
+		{"all kinds", `bootstrap = ["192.0.2.7:4710", "192.0.2.8", 7, "0.0.0.0:1"]
 hops = 4
 complexty = 2
 test_network = "yes"
@@ -116,8 +116,8 @@ speaker = "out.wav"
 links = -1
 frobnicate = 1
 `, []string{
-			`config: f:1: bootstrap: "192.0.2.8" is no address with port, such as "192.0.2.7:4190" or "[2001:db8::7]:4190"`,
-			`f:1: bootstrap: want an address in quotes, such as "192.0.2.7:4190"`,
+			`config: f:1: bootstrap: "192.0.2.8" is no address with port, such as "192.0.2.7:4710" or "[2001:db8::7]:4710"`,
+			`f:1: bootstrap: want an address in quotes, such as "192.0.2.7:4710"`,
 			`f:2: hops: 4 hops: 1 to 3 are possible, and fewer than 3 give up anonymity`,
 			`f:3: there is no complexty: do you mean complexity?`,
 			`f:4: test_network: want true or false`,
@@ -132,10 +132,10 @@ frobnicate = 1
 		}},
 		{"an address of nobody", "bootstrap = [\n\"0.0.0.0:1\", \"192.0.2.7:0\"]", []string{
 			`config: f:1: bootstrap: nobody can be reached at 0.0.0.0:1`, `f:1: bootstrap: nobody can be reached at 192.0.2.7:0`}},
-		{"types", "hops = \"3\"\nlisten = 4190\nbootstrap = \"192.0.2.7:4190\"\nunknown = true\ncomplexity = 99999999999\n", []string{
+		{"types", "hops = \"3\"\nlisten = 4710\nbootstrap = \"192.0.2.7:4710\"\nunknown = true\ncomplexity = 99999999999\n", []string{
 			`config: f:1: hops: want a whole number`,
-			`f:2: listen: want an address in quotes, such as "192.0.2.7:4190"`,
-			`f:3: bootstrap: want a list of addresses, such as ["192.0.2.7:4190", "[2001:db8::7]:4190"]`,
+			`f:2: listen: want an address in quotes, such as "192.0.2.7:4710"`,
+			`f:3: bootstrap: want a list of addresses, such as ["192.0.2.7:4710", "[2001:db8::7]:4710"]`,
 			`f:4: unknown: want a text in quotes`,
 			`f:5: complexity: want a whole number`}},
 		{"tables", "board = \"sim\"\n[[relay]]\nlisten = 3\n[hops]\nx = 1\n", []string{

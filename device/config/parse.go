@@ -293,7 +293,7 @@ func set(at, v any) (wrong []string) {
 	case *[]netip.AddrPort:
 		list, ok := v.([]any)
 		if !ok {
-			say(`want a list of addresses, such as ["192.0.2.7:4190", "[2001:db8::7]:4190"]`)
+			say(`want a list of addresses, such as ["192.0.2.7:4710", "[2001:db8::7]:4710"]`)
 		}
 		for _, v := range list {
 			if a, err := parseAddr(v); err != nil {
@@ -311,16 +311,16 @@ func set(at, v any) (wrong []string) {
 func parseAddr(v any) (netip.AddrPort, error) {
 	s, ok := v.(string)
 	if !ok {
-		return netip.AddrPort{}, errors.New(`want an address in quotes, such as "192.0.2.7:4190"`)
+		return netip.AddrPort{}, errors.New(`want an address in quotes, such as "192.0.2.7:4710"`)
 	}
 	a, err := ParseAddr(s)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf(`%q is no address with port, such as "192.0.2.7:4190" or "[2001:db8::7]:4190"`, s)
+		return netip.AddrPort{}, fmt.Errorf(`%q is no address with port, such as "192.0.2.7:4710" or "[2001:db8::7]:4710"`, s)
 	}
 	return a, nil
 }
 
-// ParseAddr reads an address with its port. ":4190" is that port of all addresses.
+// ParseAddr reads an address with its port. ":4710" is that port of all addresses.
 func ParseAddr(s string) (netip.AddrPort, error) {
 	if strings.HasPrefix(s, ":") {
 		s = "[::]" + s

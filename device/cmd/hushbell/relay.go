@@ -18,10 +18,10 @@ import (
 )
 
 // exampleRelay is every key of a relay's file. A test reads it.
-const exampleRelay = `bootstrap = ["192.0.2.7:4190", "192.0.2.8:4190"]
+const exampleRelay = `bootstrap = ["192.0.2.7:4710", "192.0.2.8:4710"]
 [relay]
-listen = ":4190"
-advertise = ["203.0.113.5:4190"]  # where others reach it, if that is not listen
+listen = ":4710"
+advertise = ["203.0.113.5:4710"]  # where others reach it, if that is not listen
 links = 512                       # connections at a time; these four are the defaults
 tunnels = 1024                    # ends of tunnels: one that passes through has two
 link_tunnels = 256                # that one connection may open
@@ -51,9 +51,9 @@ It prints "relay ready at ADDRESS" when it listens; what happens is logged to
 standard error. This is a file for --config, of which only listen is needed:
 
 ` + indent(exampleRelay),
-		Example: `  hushbell relay --listen 192.0.2.7:4190
-  hushbell relay --listen 192.0.2.8:4190 --bootstrap 192.0.2.7:4190
-  hushbell relay --listen 0.0.0.0:4190 --advertise 203.0.113.5:4190 --bootstrap 192.0.2.7:4190
+		Example: `  hushbell relay --listen 192.0.2.7:4710
+  hushbell relay --listen 192.0.2.8:4710 --bootstrap 192.0.2.7:4710
+  hushbell relay --listen 0.0.0.0:4710 --advertise 203.0.113.5:4710 --bootstrap 192.0.2.7:4710
   hushbell relay --config relay.toml`,
 		Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -92,7 +92,7 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 		for _, s := range from {
 			a, err := config.ParseAddr(s)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("--%s %s: want an address with port, such as 192.0.2.7:4190 or [2001:db8::7]:4190", flag, s))
+				errs = append(errs, fmt.Errorf("--%s %s: want an address with port, such as 192.0.2.7:4710 or [2001:db8::7]:4710", flag, s))
 				continue
 			}
 			*to = append(*to, a)

@@ -30,7 +30,7 @@ import (
 	"hushbell/voipcore/voice/celt"
 )
 
-const exampleConfig = `bootstrap = ["192.0.2.7:4190", "192.0.2.8:4190"]
+const exampleConfig = `bootstrap = ["192.0.2.7:4710", "192.0.2.8:4710"]
 [button]
 call = "workshop"
 [board]
