@@ -3,6 +3,7 @@ package voipcore
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,6 +189,41 @@ func TestSimNetworkCut(t *testing.T) {
 			mustReach(t, c, a)
 			mustReach(t, c, b)
 			mustReach(t, a, b)
+		}
+	})
+}
+
+// All machines are suspended in a call, over a midnight, for longer than a record
+// is valid: no timer has moved when they go on. The call is over, and a minute
+// later all can be called, under the key of the new day.
+func TestSimSuspended(t *testing.T) {
+	const night = 8 * time.Hour
+	var asleep atomic.Int64
+	// A bubble begins at midnight; this one at 22 o'clock.
+	wall := func() time.Time { return time.Now().Add(22*time.Hour + time.Duration(asleep.Load())) }
+	at := func(c *Config) {
+		c.Wall, c.Asleep = wall, func() time.Duration { return time.Duration(asleep.Load()) }
+	}
+	inWorld(t, 0, wan, func(t *testing.T, w *world) {
+		for i := range 8 {
+			w.addRelay(t, w.host(fmt.Sprintf("23.%d.0.1", i+1)), at)
+		}
+		a, b := w.box(t, "a", w.host("45.1.0.1"), at), w.box(t, "b", w.host("45.2.0.1"), at)
+		connect(t, a, b)
+		gap(time.Second, a, b)
+		asleep.Add(int64(night))
+		for _, x := range []*box{a, b} {
+			x.told(t, Lost, 30*time.Second)
+		}
+		time.Sleep(90 * time.Second)
+		mustReach(t, a, b)
+		mustReach(t, b, a)
+		rec, _, err := a.lookup(t.Context(), b.key.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := time.Unix(rec.ValidUntil, 0).Sub(wall()); left < recordValid-3*time.Minute {
+			t.Errorf("the record is valid for %v", left)
 		}
 	})
 }

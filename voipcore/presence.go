@@ -20,6 +20,7 @@ const (
 	sparesEach    = 2                // tunnels that wait at each: BUSY needs one beside a call
 	recordValid   = 2 * time.Hour    // as long as the DHT keeps it
 	republish     = 30 * time.Minute // BEP 44 asks for an hour at most; nodes come and go
+	lookEvery     = time.Minute      // at the time, whether it is due
 	rotateAtLeast = 4 * time.Hour    // and up to twice that: new exchange points, make before break
 	retryAtLeast  = time.Second      // after a failure, doubled up to retryAtMost, with jitter
 	retryAtMost   = 15 * time.Second
@@ -109,23 +110,35 @@ func (p *presence) run(ctx context.Context) {
 func (p *presence) keep(ctx context.Context, r *registration) {
 	rotate := time.NewTimer(rotateAtLeast + rand.N(rotateAtLeast))
 	defer rotate.Stop()
+	look := time.NewTimer(0)
+	defer look.Stop()
 	for {
-		again := republish - rand.N(republish/10)
-		if left := untilNextDay(p.core.clock.Now()); left < again {
-			again = left + rand.N(time.Minute) // a new day is a new key in the DHT
+		now, wait := p.core.clock.Now(), republish-rand.N(republish/10)
+		if left := untilNextDay(now); left < wait {
+			wait = left + rand.N(time.Minute) // a new day is a new key in the DHT
 		}
-		next := time.NewTimer(again)
-		select {
-		case <-ctx.Done():
-		case <-rotate.C:
-		case <-r.lost:
-		case <-next.C:
-			if err := p.publish(ctx, r); err == nil {
-				continue
+		// Protocol time, for what is in the DHT ages while this machine is
+		// suspended; and the timers', for protocol time can be set back.
+		due, latest := now.Add(wait), time.Now().Add(wait)
+		for {
+			left := min(due.Sub(p.core.clock.Now()), time.Until(latest))
+			if left <= 0 {
+				break
+			}
+			look.Reset(min(left, lookEvery))
+			select {
+			case <-ctx.Done():
+				return
+			case <-rotate.C:
+				return
+			case <-r.lost:
+				return
+			case <-look.C:
 			}
 		}
-		next.Stop()
-		return
+		if err := p.publish(ctx, r); err != nil {
+			return
+		}
 	}
 }
 

@@ -82,12 +82,13 @@ type Config struct {
 	// for 20 ms of 48 kHz mono. Needed to talk.
 	NewEncoder func(packetBytes int) (voice.Encoder, error)
 
-	Rules   call.Rules       // times and tries of calls
-	Session session.Options  // heartbeats
-	Network Network          // nil is the machine's own sockets
-	Wall    func() time.Time // the system clock; nil is time.Now
-	Build   time.Time        // when the program was built: the time is later than this
-	Log     *slog.Logger     // nil discards
+	Rules   call.Rules           // times and tries of calls
+	Session session.Options      // heartbeats
+	Network Network              // nil is the machine's own sockets
+	Wall    func() time.Time     // the system clock; nil is time.Now
+	Asleep  func() time.Duration // for how long the machine was suspended; nil asks the kernel
+	Build   time.Time            // when the program was built: the time is later than this
+	Log     *slog.Logger         // nil discards
 }
 
 // A Welcome says what becomes of a call that comes in.
@@ -159,7 +160,8 @@ func open(cfg Config, lookups func(*Core) kx.DHT) (*Core, error) {
 		return nil, err
 	}
 	c.clock = clock.New(clock.Config{
-		Build: cfg.Build, LastWrite: lastWrite(cfg.file("published")), TestNetworks: cfg.TestNetwork, Wall: cfg.Wall,
+		Build: cfg.Build, LastWrite: lastWrite(cfg.file("published")), TestNetworks: cfg.TestNetwork,
+		Wall: cfg.Wall, Asleep: cfg.Asleep,
 	})
 	if err := c.openNode(lookups); err != nil {
 		return nil, err

@@ -6,8 +6,8 @@
 // be in the future by themselves: the system clock, the time of the build, and
 // the time of the last state file. As soon as relays in at least three different
 // networks have told their times, it is the median of those, counted on with the
-// monotonic clock: then the system clock does not matter any more, nor what sets
-// it. The system clock is never set.
+// monotonic clock and the time that the machine was suspended: then the system
+// clock does not matter any more, nor what sets it. The system clock is never set.
 //
 // Who controls fewer than half of the networks asked cannot move the time
 // beyond what some honest relay said. Who controls exactly half can hold a
@@ -59,6 +59,10 @@ type Config struct {
 
 	// Wall is the system clock; nil means time.Now. Tests skew it.
 	Wall func() time.Time
+
+	// Asleep is for how long the machine was suspended until now; nil means
+	// Asleep of this package. Tests lengthen it.
+	Asleep func() time.Duration
 }
 
 // A Clock tells protocol time. Its methods are safe for concurrent use. It has
@@ -67,8 +71,10 @@ type Clock struct {
 	build        time.Time
 	testNetworks bool
 	wall         func() time.Time
-	started      time.Time // of the real clock, for its monotonic reading only
-	floor        time.Time // the later of Build and LastWrite, at started
+	asleep       func() time.Duration
+	started      time.Time     // of the real clock, for its monotonic reading only
+	slept        time.Duration // asleep at started
+	floor        time.Time     // the later of Build and LastWrite, at started
 
 	mu        sync.Mutex
 	samples   []sample  // at most one per network; guarded by mu
@@ -89,6 +95,9 @@ func New(c Config) *Clock {
 	if c.Wall == nil {
 		c.Wall = time.Now
 	}
+	if c.Asleep == nil {
+		c.Asleep = Asleep
+	}
 	floor := c.Build
 	if c.LastWrite.After(floor) {
 		floor = c.LastWrite
@@ -97,7 +106,9 @@ func New(c Config) *Clock {
 		build:        c.Build.Round(0),
 		testNetworks: c.TestNetworks,
 		wall:         c.Wall,
+		asleep:       c.Asleep,
 		started:      time.Now(),
+		slept:        c.Asleep(),
 		floor:        floor.Round(0), // without a monotonic reading of some other moment
 	}
 }
@@ -107,8 +118,17 @@ func New(c Config) *Clock {
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.nowLocked(time.Since(c.started))
+	return c.nowLocked(c.elapsed())
 }
+
+// elapsed returns the time since started, also that spent asleep. Whatever sets
+// the system clock does not change it.
+func (c *Clock) elapsed() time.Duration {
+	return time.Since(c.started) + c.asleep() - c.slept
+}
+
+// Asleep returns for how long the machine was suspended until now.
+func (c *Clock) Asleep() time.Duration { return c.asleep() }
 
 func (c *Clock) nowLocked(elapsed time.Duration) time.Time {
 	now := c.uncorrected(elapsed)
@@ -142,7 +162,7 @@ func (c *Clock) Told(from netip.AddrPort, t time.Time) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	elapsed := time.Since(c.started)
+	elapsed := c.elapsed()
 	c.samples = slices.DeleteFunc(c.samples, func(s sample) bool {
 		return s.network == network || elapsed-s.at > maxAge
 	})
@@ -184,7 +204,7 @@ type Status struct {
 func (c *Clock) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	elapsed := time.Since(c.started)
+	elapsed := c.elapsed()
 	fresh := 0
 	for _, s := range c.samples {
 		if elapsed-s.at <= maxAge {

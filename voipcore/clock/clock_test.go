@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // In a bubble time starts at midnight of 2000-01-01 UTC and stands still but
@@ -72,6 +74,43 @@ func TestSystemClockIsStepped(t *testing.T) {
 		wall = time.Unix(0, 0)
 		assertNow(t, c, now.Add(time.Second))
 	})
+}
+
+// While a machine is suspended protocol time goes on, before relays have told it
+// and afterwards.
+func TestTimeGoesOnAsleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asleep := time.Hour // before the clock was made: does not count
+		start := time.Now()
+		c := New(Config{Build: start, Wall: func() time.Time { return time.Unix(0, 0) }, Asleep: func() time.Duration { return asleep }})
+		assertNow(t, c, start)
+		asleep += 8 * time.Hour
+		assertNow(t, c, start.Add(8*time.Hour))
+		for n := range 3 {
+			c.Told(relay(n), start.Add(9*time.Hour))
+		}
+		assertNow(t, c, start.Add(9*time.Hour))
+		time.Sleep(time.Minute)
+		asleep += 24 * time.Hour
+		assertNow(t, c, start.Add(33*time.Hour+time.Minute))
+		if c.Trusted() {
+			t.Error("trusted, and it was told a day ago")
+		}
+	})
+}
+
+// What the kernel says: this machine was not asleep for longer than it is up.
+func TestAsleep(t *testing.T) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		t.Fatal(err)
+	}
+	if got := Asleep(); got < 0 || got > time.Duration(info.Uptime)*time.Second || got%time.Second != 0 {
+		t.Errorf("asleep for %v, up for %d s", got, info.Uptime)
+	}
+	if n := testing.AllocsPerRun(100, func() { Asleep() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }
 
 func TestSkewedClocksAgree(t *testing.T) {

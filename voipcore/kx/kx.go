@@ -69,7 +69,8 @@ type DHT interface {
 type Clock interface {
 	Now() time.Time
 	Told(by netip.AddrPort, t time.Time)
-	Trusted() bool // enough relays in different networks have told the time
+	Trusted() bool         // enough relays in different networks have told the time
+	Asleep() time.Duration // for how long the machine was suspended until now
 }
 
 // A Config is what a node is made of. Dial, Packets and Clock must be set.
@@ -125,6 +126,7 @@ type Node struct {
 	Traffic Traffic
 	turns   atomic.Uint64 // of readPackets: odd while it is at a packet
 
+	opened time.Time       // its monotonic reading is where the node's own times count from
 	ctx    context.Context // done when the node closes
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -151,7 +153,7 @@ func Open(cfg Config) (*Node, error) {
 	if (cfg.Key == nil) != (cfg.Listener == nil) || cfg.Key != nil && len(cfg.Addrs) == 0 {
 		return nil, errors.New("kx: a relay needs Key, Listener and Addrs, a client none of them")
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, limits: cfg.Limits.WithDefaults()}
+	n := &Node{cfg: cfg, log: cfg.Log, limits: cfg.Limits.WithDefaults(), opened: time.Now()}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -195,6 +197,10 @@ func (n *Node) Close() error {
 	})
 	return n.closeErr
 }
+
+// since returns the time since the node was opened. Setting the system clock,
+// as boards without one do soon after their start, does not change it.
+func (n *Node) since() time.Duration { return time.Since(n.opened) }
 
 // relay reports whether n serves tunnels of others.
 func (n *Node) relay() bool { return n.cfg.Key != nil }

@@ -47,7 +47,7 @@ type link struct {
 	ahead  time.Duration // of the peer's time in its hello; written before udp.txID is, then constant
 	tries  budget        // EXTENDs of tunnels on this link
 	done   chan struct{} // closed with the link
-	heard  atomic.Int64  // when the last cell came over TCP, in nanoseconds of node time
+	heard  atomic.Int64  // when the last cell came over TCP, as a since of the node
 
 	mu       sync.Mutex // guards what follows, and the state of all streams; never held over I/O
 	closed   bool
@@ -376,7 +376,7 @@ func (n *Node) newLink(conn *tls.Conn, dialed bool, remote netip.AddrPort) *link
 
 // startLink enters l in the table and starts its goroutines.
 func (n *Node) startLink(l *link) bool {
-	l.heard.Store(time.Now().UnixNano())
+	l.heard.Store(int64(n.since()))
 	return n.links.add(l, func() {
 		n.wg.Go(func() { l.close(l.read()) })
 		n.wg.Go(func() { l.close(l.write()) })
@@ -483,7 +483,7 @@ func (l *link) read() error {
 		if err := c.Decode(&raw); err != nil {
 			return err
 		}
-		l.heard.Store(time.Now().UnixNano())
+		l.heard.Store(int64(l.node.since()))
 		if (c.Command == wire.CellHello) != first {
 			return errors.New("kx: hello is the first cell, and only that")
 		}
@@ -649,21 +649,26 @@ func (l *link) nextLocked(c *wire.Cell) bool {
 func (n *Node) keepAlive() {
 	tick := time.NewTicker(keepAliveEvery)
 	defer tick.Stop()
+	asleep := n.cfg.Clock.Asleep()
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
 		case now := <-tick.C:
 			n.quota.tick(n.cfg.Clock.Now())
+			// Nothing was heard while the machine was suspended, and the other
+			// sides have given up.
+			slept := n.cfg.Clock.Asleep() - asleep
+			asleep += slept
 			for _, l := range n.links.list() {
-				n.keepLink(l, now)
+				n.keepLink(l, now, slept)
 			}
 		}
 	}
 }
 
-func (n *Node) keepLink(l *link, now time.Time) {
-	silent := now.UnixNano() - l.heard.Load()
+func (n *Node) keepLink(l *link, now time.Time, slept time.Duration) {
+	silent := n.since() - time.Duration(l.heard.Load()) + slept
 	l.mu.Lock()
 	// The side that dialled is first, so that no tunnel is opened on a link
 	// that the other side closes at the same time.
@@ -676,7 +681,7 @@ func (n *Node) keepLink(l *link, now time.Time) {
 	l.toWrite.Signal()
 	l.mu.Unlock()
 	switch {
-	case silent > int64(linkSilence):
+	case silent > linkSilence:
 		l.close(errors.New("nothing heard"))
 	case unused:
 		l.close(errors.New("not in use"))

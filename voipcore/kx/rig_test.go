@@ -265,8 +265,9 @@ type recordingClock struct {
 	told map[netip.AddrPort]int
 }
 
-func (c *recordingClock) Now() time.Time { return time.Now() }
-func (c *recordingClock) Trusted() bool  { return false }
+func (c *recordingClock) Now() time.Time        { return time.Now() }
+func (c *recordingClock) Trusted() bool         { return false }
+func (c *recordingClock) Asleep() time.Duration { return 0 }
 
 func (c *recordingClock) Told(by netip.AddrPort, _ time.Time) {
 	c.mu.Lock()

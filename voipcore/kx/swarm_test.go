@@ -19,6 +19,7 @@ type systemClock struct{}
 func (systemClock) Now() time.Time                 { return time.Now() }
 func (systemClock) Told(netip.AddrPort, time.Time) {}
 func (systemClock) Trusted() bool                  { return true }
+func (systemClock) Asleep() time.Duration          { return 0 }
 
 // mapDHT is a DHT of one node.
 type mapDHT struct {

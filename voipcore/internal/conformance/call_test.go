@@ -25,6 +25,7 @@ type systemClock struct{}
 func (systemClock) Now() time.Time                 { return time.Now() }
 func (systemClock) Told(netip.AddrPort, time.Time) {}
 func (systemClock) Trusted() bool                  { return true }
+func (systemClock) Asleep() time.Duration          { return 0 }
 
 func dial(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", a.String())
