@@ -1,0 +1,324 @@
+package kx
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"hushbell/voipcore/internal/keytls"
+	"hushbell/voipcore/pid"
+	"hushbell/voipcore/wire"
+)
+
+// A linkTable knows all links of a node.
+type linkTable struct {
+	mu       sync.RWMutex // guards what follows
+	closed   bool
+	all      map[*link]bool
+	byUDP    map[uint32]*link
+	byKey    map[linkKey]*linkDial
+	perHost  map[netip.Addr]int
+	accepted int // links accepted or in their handshake
+	dialed   int // links dialled for clients of ours, or on their way
+}
+
+// A linkKey names a link that can be shared. own links carry this node's own
+// tunnels and are anonymous; the others are those of a relay for its clients.
+type linkKey struct {
+	relay pid.ID
+	own   bool
+}
+
+// A linkDial is a link that is there, or on its way: done is closed when l or
+// err is set.
+type linkDial struct {
+	done   chan struct{}
+	l      *link
+	err    error
+	gaveUp bool // err is only that the dialler's own context ended
+}
+
+func (t *linkTable) init() {
+	t.all = map[*link]bool{}
+	t.byUDP = map[uint32]*link{}
+	t.byKey = map[linkKey]*linkDial{}
+	t.perHost = map[netip.Addr]int{}
+}
+
+// admit counts a link of a host, unless it has max already.
+func (t *linkTable) admit(host netip.Addr, max int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !host.IsValid() {
+		return true
+	}
+	if t.perHost[host] >= max {
+		return false
+	}
+	t.perHost[host]++
+	return true
+}
+
+// leave undoes an admit.
+func (t *linkTable) leave(host netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.perHost[host]--; t.perHost[host] <= 0 {
+		delete(t.perHost, host)
+	}
+}
+
+// reserve takes one of max places; count is accepted or dialed.
+func (t *linkTable) reserve(count *int, max int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || *count >= max {
+		return false
+	}
+	*count++
+	return true
+}
+
+func (t *linkTable) release(count *int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	*count--
+}
+
+// has reports whether there is a link to share.
+func (t *linkTable) has(k linkKey) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	d := t.byKey[k]
+	return d != nil && d.l != nil
+}
+
+// add enters l under a fresh random UDP link id, and calls start unless the
+// node is closed: so Close finds all of l's goroutines.
+func (t *linkTable) add(l *link, start func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	for {
+		var b [4]byte
+		rand.Read(b[:])
+		id := binary.BigEndian.Uint32(b[:])
+		if id == 0 || b[0] == wire.FirstByteKRPC || t.byUDP[id] != nil { // 0 is "not told yet"
+			continue
+		}
+		l.udp.rxID = id
+		t.byUDP[id], t.all[l] = l, true
+		start()
+		return true
+	}
+}
+
+func (t *linkTable) remove(l *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, l)
+	if t.byUDP[l.udp.rxID] == l {
+		delete(t.byUDP, l.udp.rxID)
+	}
+	for k, d := range t.byKey {
+		if d.l == l {
+			delete(t.byKey, k)
+		}
+	}
+}
+
+func (t *linkTable) udp(id uint32) *link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byUDP[id]
+}
+
+// list returns all links.
+func (t *linkTable) list() []*link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	ls := make([]*link, 0, len(t.all))
+	for l := range t.all {
+		ls = append(ls, l)
+	}
+	return ls
+}
+
+// offer lets EXTENDs towards the relay that dialled us use its link: the newest
+// one, for a relay that starts again dials anew while the link from before is
+// not known to be dead.
+func (t *linkTable) offer(l *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := linkKey{relay: l.peer}
+	if old := t.byKey[k]; old == nil || old.l != nil {
+		d := &linkDial{done: make(chan struct{}), l: l}
+		close(d.done)
+		t.byKey[k] = d
+	}
+}
+
+// close refuses further links and returns those that are there.
+func (t *linkTable) close() []*link {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	return t.list()
+}
+
+// linkTo returns a link to the relay, dialling one unless there is one to
+// share. A zero key is whoever answers at that address.
+func (n *Node) linkTo(ctx context.Context, relay pid.ID, addrs []netip.AddrPort, own bool) (*link, error) {
+	if relay == (pid.ID{}) {
+		return n.dialLink(ctx, relay, addrs, own)
+	}
+	k := linkKey{relay, own}
+	var d *linkDial
+	for {
+		n.links.mu.Lock()
+		there := n.links.byKey[k]
+		if there == nil {
+			d = &linkDial{done: make(chan struct{})}
+			n.links.byKey[k] = d
+			n.links.mu.Unlock()
+			break
+		}
+		n.links.mu.Unlock()
+		select {
+		case <-there.done:
+			if !there.gaveUp {
+				return there.l, there.err
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %v", ErrUnreachable, ctx.Err())
+		}
+	}
+	l, err := n.dialLink(ctx, relay, addrs, own)
+	n.links.mu.Lock()
+	d.l, d.err, d.gaveUp = l, err, err != nil && ctx.Err() != nil
+	if err != nil || !n.links.all[l] { // failed, or closed already
+		delete(n.links.byKey, k)
+	}
+	n.links.mu.Unlock()
+	close(d.done)
+	return l, err
+}
+
+// dialLink dials one address after the other.
+func (n *Node) dialLink(ctx context.Context, relay pid.ID, addrs []netip.AddrPort, own bool) (*link, error) {
+	err := fmt.Errorf("%w: no address", ErrUnreachable)
+	for _, a := range addrs {
+		var l *link
+		if l, err = n.dialOne(ctx, relay, a, own); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
+}
+
+func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own bool) (_ *link, err error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	defer context.AfterFunc(n.ctx, cancel)() // Close does not wait for a dial
+	lent := !own && n.relay()
+	if lent {
+		if !n.placeForDial() {
+			return nil, ErrFull
+		}
+		defer func() {
+			if err != nil {
+				n.links.release(&n.links.dialed)
+			}
+		}()
+	}
+	raw, err := n.cfg.Dial(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrUnreachable, err)
+	}
+	far := &relay
+	if relay == (pid.ID{}) {
+		far = nil
+	}
+	var show *tls.Certificate
+	if lent {
+		show = &n.cert // so that the other side can use the link too
+	}
+	conn := tls.Client(raw, keytls.Client(alpnLink, far, show))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("%w: %v", ErrUnreachable, err)
+	}
+	l := n.newLink(conn, true, a)
+	l.lent, l.single = lent, relay == (pid.ID{})
+	if !n.startLink(l) {
+		raw.Close()
+		return nil, ErrClosed
+	}
+	return l, nil
+}
+
+// placeForDial takes a place for a link that is dialled for a client, if need
+// be that of a link that nobody uses.
+func (n *Node) placeForDial() bool {
+	if n.links.reserve(&n.links.dialed, n.limits.Links) {
+		return true
+	}
+	for _, l := range n.links.list() {
+		l.mu.Lock()
+		unused := l.lent && len(l.streams) == 0 && l.nextID > 1
+		l.mu.Unlock()
+		if unused {
+			l.close(errors.New("its place is needed"))
+			return n.links.reserve(&n.links.dialed, n.limits.Links)
+		}
+	}
+	return false
+}
+
+// serveLink answers a link and returns when it is closed.
+func (n *Node) serveLink(raw net.Conn) {
+	defer n.links.release(&n.links.accepted)
+	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
+	defer cancel()
+	conn := tls.Server(raw, keytls.Server(alpnLink, n.cert, tls.RequestClientCert))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return
+	}
+	remote, _ := netip.ParseAddrPort(raw.RemoteAddr().String())
+	l := n.newLink(conn, false, remote)
+	if l.peer != (pid.ID{}) {
+		n.links.offer(l)
+	}
+	if !n.startLink(l) {
+		raw.Close()
+		return
+	}
+	<-l.done
+}
+
+// openTunnel opens a tunnel on a link to the relay.
+func (n *Node) openTunnel(ctx context.Context, relay pid.ID, addrs []netip.AddrPort, own bool) (*stream, error) {
+	for {
+		l, err := n.linkTo(ctx, relay, addrs, own)
+		if err != nil {
+			return nil, err
+		}
+		s, err := l.open()
+		if !errors.Is(err, errLinkClosed) {
+			return s, err
+		}
+		// It closed between the two calls, and has left the table: dial anew.
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %v", ErrUnreachable, ctx.Err())
+		}
+	}
+}
