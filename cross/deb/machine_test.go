@@ -192,7 +192,7 @@ func (s *system) until(what, line string, ok func(string) bool) {
 			return
 		}
 	}
-	s.t.Fatalf("not in a minute: %s; %s prints %q\n%s", what, line, out, s.journal())
+	s.t.Fatalf("not in a minute: %s; %s prints %q\n%s", what, line, out[:min(len(out), 4000)], s.journal())
 }
 
 func (s *system) journal() string {
@@ -221,4 +221,18 @@ func (s *system) has(unit, name, want string) {
 	s.t.Helper()
 	s.until(fmt.Sprintf("%s of %s is %q", name, unit, want), "systemctl show -P "+name+" "+unit,
 		func(out string) bool { return strings.HasPrefix(out, want) })
+}
+
+// stops has systemd stop a unit, which must end by itself: a unit that is killed
+// for being late has another result.
+func (s *system) stops(systemctl, unit string) {
+	s.t.Helper()
+	s.run(systemctl + " stop " + unit)
+	s.want(systemctl+" show -P Result "+unit, "success")
+	var from, to int // in microseconds
+	out := s.run(systemctl + " show -P ActiveExitTimestampMonotonic " + unit + "; " + systemctl + " show -P InactiveEnterTimestampMonotonic " + unit)
+	if _, err := fmt.Sscan(out, &from, &to); err != nil || from == 0 || to < from {
+		s.t.Errorf("%s was not stopped: %q, %v", unit, out, err)
+	}
+	s.t.Logf("%s stopped in %d ms", unit, (to-from)/1000)
 }

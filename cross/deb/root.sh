@@ -3,7 +3,7 @@
 # made once; what is in it decides on the file beside it that says so.
 set -euo pipefail
 out=$1
-packages=systemd-sysv,dbus-user-session,libpam-systemd,udev,apt,init-system-helpers,procps,pulseaudio,pulseaudio-utils,usr-is-merged
+packages=systemd-sysv,dbus-user-session,libpam-systemd,udev,apt,init-system-helpers,procps,usr-is-merged,pulseaudio,pulseaudio-utils,pipewire,pipewire-pulse,wireplumber
 mirror=$(apt-get indextargets --format '$(REPO_URI)' | sed -n 's,/debian/$,,p' | head -n 1)
 [ -n "$mirror" ] || { echo 'root.sh: apt has no Debian archive set up' >&2; exit 1; }
 [ ! -e "$out" ] || [ "$(cat "$out.of" 2>/dev/null)" != "$packages" ] || exit 0
