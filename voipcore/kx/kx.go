@@ -175,7 +175,8 @@ func Open(cfg Config) (*Node, error) {
 		n.wg.Go(n.accept)
 	}
 	n.wg.Go(n.readPackets)
-	n.wg.Go(n.keepAlive)
+	asleep := cfg.Clock.Asleep()
+	n.wg.Go(func() { n.keepAlive(asleep) })
 	return n, nil
 }
 

@@ -334,11 +334,11 @@ func (l *link) nextLocked(c *wire.Cell) bool {
 }
 
 // keepAlive sends what keeps silent links and NATs alive, and closes links
-// that are dead or were of no use for long. It ends when the node closes.
-func (n *Node) keepAlive() {
+// that are dead or were of no use for long. asleep is how long the machine was
+// when the node was opened. It ends when the node closes.
+func (n *Node) keepAlive(asleep time.Duration) {
 	tick := time.NewTicker(keepAliveEvery)
 	defer tick.Stop()
-	asleep := n.cfg.Clock.Asleep()
 	for {
 		select {
 		case <-n.ctx.Done():
