@@ -266,6 +266,14 @@ func TestRegistrationsLimit(t *testing.T) {
 		}
 		ins = append(ins, in)
 	}
+	left := func(n int) func() bool {
+		return func() bool {
+			x.points.mu.Lock()
+			defer x.points.mu.Unlock()
+			return x.points.left == n
+		}
+	}
+	eventually(t, "both are registered", left(0)) // before the thirdovertakes one
 	refused := func() error {
 		in, err := callee.BuildIn(ctx, path(x), NewSecret())
 		if err != nil {
@@ -277,11 +285,7 @@ func TestRegistrationsLimit(t *testing.T) {
 		t.Errorf("one registration too many: %v, want ErrFull", err)
 	}
 	ins[0].Close()
-	eventually(t, "there is room again", func() bool {
-		x.points.mu.Lock()
-		defer x.points.mu.Unlock()
-		return x.points.left == 1
-	})
+	eventually(t, "there is room again", left(1))
 	in, err := callee.BuildIn(ctx, path(x), NewSecret())
 	if err != nil {
 		t.Fatal(err)
