@@ -31,6 +31,8 @@ var setUp = []step{
 var steps = []step{
 	{"call", 4 * time.Minute, (*story).call},
 	{"doctor", 3 * time.Minute, (*story).doctor},
+	{"granted", 4 * time.Minute, (*story).granted},
+	{"no-priority", 5 * time.Minute, (*story).noPriority},
 	{"stranger", 3 * time.Minute, (*story).stranger},
 	{"kill", 4 * time.Minute, (*story).kill},
 	{"freeze", 4 * time.Minute, (*story).freeze},
@@ -39,6 +41,7 @@ var steps = []step{
 	{"busy-card", 4 * time.Minute, (*story).busy},
 	{"cable", 6 * time.Minute, (*story).cable},
 	{"suspend", 6 * time.Minute, (*story).suspend},
+	{"clock", 6 * time.Minute, (*story).clock},
 	{"armv6", 10 * time.Minute, (*story).armv6},
 }
 
