@@ -170,6 +170,9 @@ func open(cfg Config, lookups func(*Core) kx.DHT) (*Core, error) {
 	c.board = newSwitchboard(c)
 	c.wg.Go(func() { c.board.run(c.ctx) })
 	c.wg.Go(c.stayOnline)
+	if _, real := cfg.Network.(sockets); real {
+		c.wg.Go(c.leaveAddresses)
+	}
 	if c.dht != nil && len(cfg.Bootstrap) > 0 {
 		c.wg.Go(c.tellJoined)
 	}

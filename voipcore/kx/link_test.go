@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -583,3 +584,38 @@ func FuzzLink(f *testing.F) {
 }
 
 var fuzzKey = pid.NewKey()
+
+// Links over an address that is gone end at once, with their tunnels; others stay.
+func TestLeave(t *testing.T) {
+	x := newLoopRelay(t, nil, Limits{})
+	ctx, client := within(t), newLoopClient(t)
+	tunnel, err := client.Build(ctx, path(x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tunnel.Close()
+	ends := make(chan error, 1)
+	go func() {
+		_, err := tunnel.Read(make([]byte, 1))
+		ends <- err
+	}()
+	var asked []netip.Addr
+	client.Leave(func(a netip.Addr) bool { asked = append(asked, a); return false })
+	if want := []netip.Addr{netip.MustParseAddr("127.0.0.1")}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %v, want %v", asked, want)
+	}
+	again, err := client.Build(ctx, path(x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	client.Leave(func(netip.Addr) bool { return true })
+	select {
+	case err := <-ends:
+		if err == nil {
+			t.Error("the tunnel had something to read")
+		}
+	case <-ctx.Done():
+		t.Error("the tunnel has not ended")
+	}
+}

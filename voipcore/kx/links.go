@@ -265,6 +265,17 @@ func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own 
 	return l, nil
 }
 
+// Leave closes the links whose own address, without a zone, is gone, and with them
+// their tunnels. It does not wait. Safe for concurrent use.
+func (n *Node) Leave(gone func(netip.Addr) bool) {
+	for _, l := range n.links.list() {
+		a, err := netip.ParseAddrPort(l.conn.LocalAddr().String())
+		if err == nil && gone(a.Addr().Unmap().WithZone("")) {
+			l.close(errors.New("our address is gone"))
+		}
+	}
+}
+
 // placeForDial takes a place for a link that is dialled for a client, if need
 // be that of a link that nobody uses.
 func (n *Node) placeForDial() bool {
