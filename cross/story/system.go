@@ -11,6 +11,7 @@ import (
 
 	"hushbell/alsa"
 	"hushbell/cross/board/rig"
+	"hushbell/device/control"
 )
 
 // What hushbell.service asks for.
@@ -196,4 +197,37 @@ func (s *story) clock(ctx context.Context) (string, error) {
 	took := time.Since(began)
 	_, err = s.b.Run(ctx, fmt.Sprintf("date -s @%d", time.Now().Unix()))
 	return fmt.Sprintf("the call stood, and B hears A: %s; callable %.1f s after a start in the year 2020", there, took.Seconds()), err
+}
+
+// address gives B another address in a call. The tunnels are those of the old one:
+// they are built anew.
+func (s *story) address(ctx context.Context) (string, error) {
+	if err := s.dial(ctx); err != nil {
+		return "", err
+	}
+	out, err := s.b.Run(ctx, `old=$(ip -4 -o addr show dev eth0 | awk '{print $4; exit}')
+gateway=$(ip -4 route show default | awk '{print $3; exit}')
+ip addr add 10.0.2.77/24 dev eth0 && ip addr del $old dev eth0
+ip route replace default via $gateway dev eth0
+ip -4 -o addr show dev eth0`)
+	if err == nil && (strings.Count(out, "inet ") != 1 || !strings.Contains(out, "10.0.2.77/24")) {
+		err = fmt.Errorf("the address has not changed: %s", out)
+	}
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	if _, err := until(ctx, s.b, onlineLimit, "is out of the call, and can be called", func(s *control.Status) bool {
+		return ended(s) && idle(s)
+	}); err != nil {
+		return "", err
+	}
+	back := time.Since(began)
+	st, err := until(ctx, s.a, onlineLimit, "loses the call", ended)
+	if err != nil {
+		return "", err
+	}
+	lost := time.Since(began)
+	again, err := s.callsAgain(ctx)
+	return fmt.Sprintf("B callable after %.1f s, and A knew after %.1f s (%s); %s", back.Seconds(), lost.Seconds(), st.Call.Reason, again), err
 }

@@ -42,6 +42,7 @@ var steps = []step{
 	{"cable", 6 * time.Minute, (*story).cable},
 	{"suspend", 6 * time.Minute, (*story).suspend},
 	{"clock", 6 * time.Minute, (*story).clock},
+	{"address", 6 * time.Minute, (*story).address},
 	{"armv6", 10 * time.Minute, (*story).armv6},
 }
 
