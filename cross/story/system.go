@@ -103,13 +103,13 @@ echo $before $(cut -d' ' -f1 /proc/uptime) $(systemctl show -P Result hushbell)`
 	}
 	st, err := until(ctx, s.a, endLimit, "hears that the call has ended", ended)
 	if err == nil && st.Call.Reason != "ended" {
-		err = fmt.Errorf("A takes the call for %q", st.Call.Reason)
+		err = fmt.Errorf("board A takes the call for %q", st.Call.Reason)
 	}
 	if err != nil {
 		return 0, err
 	}
 	if high, err := s.b.Levels(ctx, ledLine, 20, 50*time.Millisecond); err != nil || high != 0 {
-		return 0, errors.Join(fmt.Errorf("B's LED is lit %d times of 20 while the service is stopped", high), err)
+		return 0, errors.Join(fmt.Errorf("the LED of B is lit %d times of 20 while the service is stopped", high), err)
 	}
 	if _, err := s.b.Run(ctx, "systemctl start hushbell"); err != nil {
 		return 0, err
@@ -169,7 +169,7 @@ func (s *story) clock(ctx context.Context) (string, error) {
 		if err := s.both(func(b *rig.Board) error {
 			st, err := b.Status(ctx)
 			if err == nil && !answered(&st) {
-				err = fmt.Errorf("B's clock was set, and board %s is no longer in the call", b.Name)
+				err = fmt.Errorf("the clock of B was set, and board %s is no longer in the call", b.Name)
 			}
 			return err
 		}); err != nil {
