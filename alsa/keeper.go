@@ -29,7 +29,7 @@ type kept interface {
 
 // keeper keeps a stream open. One goroutine uses the stream (get, pass).
 type keeper[S kept] struct {
-	wanted string // as the owner named it
+	wanted func() string // what to look for
 	open   func(device string) (S, error)
 	closed chan struct{}
 	wg     sync.WaitGroup // the search
@@ -48,12 +48,12 @@ type keeper[S kept] struct {
 }
 
 // start tries to open the stream at once and leaves the rest to the search.
-func (k *keeper[S]) start(device string, open func(device string) (S, error)) {
+func (k *keeper[S]) start(device func() string, open func(device string) (S, error)) {
 	k.wanted, k.open = device, open
 	k.closed = make(chan struct{})
 	k.timer = time.NewTimer(time.Hour)
 	k.timer.Stop()
-	s, err := open(device)
+	s, err := open(device())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
@@ -70,9 +70,9 @@ func (k *keeper[S]) takeLocked(s S) { k.stream, k.has, k.last, k.err = s, true, 
 // started when the stream is lost and ends when there is one again, or at close.
 func (k *keeper[S]) search() {
 	for try := 0; ; try++ {
-		device := k.wanted
-		if last := k.name(); last != "" && try < faithful {
-			device = last
+		device := k.name()
+		if device == "" || try >= faithful {
+			device = k.wanted()
 		}
 		s, err := k.open(device)
 		k.mu.Lock()

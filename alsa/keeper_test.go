@@ -77,6 +77,8 @@ func (p *plugged) Close() error {
 	return nil
 }
 
+func named(device string) func() string { return func() string { return device } }
+
 // write is Speaker.Write for a keeper of plugged devices.
 func write(k *keeper[*plugged], samples []int16) error {
 	if p, ok := k.get(); ok {
@@ -93,7 +95,7 @@ func TestKeeperLosesAndFinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &socket{there: "Device"}
 		var k keeper[*plugged]
-		k.start("", s.open)
+		k.start(named(""), s.open)
 		frame := make([]int16, FrameSamples)
 		if err := write(&k, frame); err != nil || s.heard != FrameSamples || k.state() != nil || k.name() != "Device" {
 			t.Fatalf("Write = %v, %d heard, state %v, device %q", err, s.heard, k.state(), k.name())
@@ -140,7 +142,7 @@ func TestKeeperStartsEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &socket{}
 		var k keeper[*plugged]
-		k.start("", s.open)
+		k.start(named(""), s.open)
 		defer k.close()
 		if !errors.Is(k.state(), syscall.ENODEV) || k.losses() != 0 {
 			t.Errorf("state %v, %d losses", k.state(), k.losses())
@@ -160,7 +162,7 @@ func TestKeeperIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &socket{there: "Device"}
 		var k keeper[*plugged]
-		k.start("", s.open)
+		k.start(named(""), s.open)
 		defer k.close()
 		if err := k.state(); err != nil {
 			t.Errorf("state %v of a device that is there", err)
@@ -193,7 +195,7 @@ func TestKeeperIsFaithfulForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &socket{there: "pulse"}
 		var k keeper[*plugged]
-		k.start("", s.open)
+		k.start(named(""), s.open)
 		defer k.close()
 		s.plug("Device")
 		write(&k, make([]int16, 10))
@@ -210,12 +212,43 @@ func TestKeeperIsFaithfulForAWhile(t *testing.T) {
 	})
 }
 
+// What is wanted may be another at each look, once the device that was lost has had
+// its time.
+func TestKeeperAsksAtEachLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &socket{}
+		var k keeper[*plugged]
+		wanted := make(chan string, 1)
+		last := "Device"
+		k.start(func() string {
+			select {
+			case last = <-wanted:
+			default:
+			}
+			return last
+		}, s.open)
+		defer k.close()
+		s.plug("Headset")
+		time.Sleep(2 * faithful * searchEvery)
+		synctest.Wait()
+		if k.state() == nil {
+			t.Errorf("it has taken %q, which is not wanted", k.name())
+		}
+		wanted <- "Headset"
+		time.Sleep(searchSlowly)
+		synctest.Wait()
+		if k.state() != nil || k.name() != "Headset" {
+			t.Errorf("it has %q, state %v, and what is wanted is there", k.name(), k.state())
+		}
+	})
+}
+
 // Close ends the search and wakes who lets time pass.
 func TestKeeperCloseWhileGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &socket{}
 		var k keeper[*plugged]
-		k.start("Device", s.open)
+		k.start(named("Device"), s.open)
 		var wg sync.WaitGroup
 		var err error
 		wg.Go(func() { err = write(&k, make([]int16, 30*Rate)) })

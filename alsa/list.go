@@ -25,13 +25,7 @@ type Device struct {
 // the PCMs of the cards. It opens each one for a moment to see what is wrong with
 // it, which makes no sound; a device that is in use is left alone and is EBUSY.
 func List() ([]Device, error) {
-	list := listServer()
-	nodes, err := system.nodes()
-	if err != nil {
-		return list, err
-	}
-	for _, n := range nodes {
-		d := Device{Name: n.name(), Title: system.title(n.card), Playback: n.playback, Capture: n.capture}
+	return list(func(d *Device, n node) {
 		if n.playback {
 			d.PlaybackProblem = system.try(n, plays, "playback")
 		}
@@ -39,9 +33,26 @@ func List() ([]Device, error) {
 			d.CaptureProblem = system.try(n, records, "capture")
 		}
 		d.Problem = errors.Join(d.PlaybackProblem, d.CaptureProblem)
-		list = append(list, d)
+	})
+}
+
+// Present is List without the problems: no PCM is opened, so it keeps nobody from
+// opening one.
+func Present() ([]Device, error) { return list(func(*Device, node) {}) }
+
+// list looks at each PCM.
+func list(look func(*Device, node)) ([]Device, error) {
+	all := listServer()
+	nodes, err := system.nodes()
+	if err != nil {
+		return all, err
 	}
-	return list, nil
+	for _, n := range nodes {
+		d := Device{Name: n.name(), Title: system.title(n.card), Playback: n.playback, Capture: n.capture}
+		look(&d, n)
+		all = append(all, d)
+	}
+	return all, nil
 }
 
 // try opens one direction of a PCM for a moment.

@@ -139,7 +139,7 @@ func (d *driver) turn(how string) {
 // The card is taken away and given back in mid-call, by unbinding its driver.
 func TestBoardUnplugged(t *testing.T) {
 	d := aloopDriver(t)
-	c := startCall(t, NewSpeaker(loopOut, Options{}), NewMicrophone(loopIn, Options{}))
+	c := startCall(t, NewSpeaker(named(loopOut), Options{}), NewMicrophone(named(loopIn), Options{}))
 	c.lose(t, 3, func() {
 		d.turn("unbind") // ours is closed at ENODEV
 		c.await(t, "ENODEV", func() bool {
@@ -155,7 +155,7 @@ func TestBoardUnplugged(t *testing.T) {
 // Between calls too it is told that the card has left, and there again.
 func TestBoardUnpluggedIdle(t *testing.T) {
 	d := aloopDriver(t)
-	s, m := NewSpeaker(loopOut, Options{}), NewMicrophone(loopIn, Options{})
+	s, m := NewSpeaker(named(loopOut), Options{}), NewMicrophone(named(loopIn), Options{})
 	defer s.Close()
 	defer m.Close()
 	if err := errors.Join(s.Err(), m.Err()); err != nil {
@@ -190,7 +190,7 @@ func TestServerRestarts(t *testing.T) {
 			server := soundserver.Start(t, kind)
 			// Room enough for a machine that does other things too.
 			o := Options{Period: 20 * time.Millisecond, Buffer: 200 * time.Millisecond}
-			s, m := NewSpeaker("", o), NewMicrophone("pulse:"+soundserver.Monitor, o)
+			s, m := NewSpeaker(named(""), o), NewMicrophone(named("pulse:"+soundserver.Monitor), o)
 			c := startCall(t, s, m)
 			if s.Device() != "pulse" {
 				t.Errorf("chosen %q, want the sound server", s.Device())

@@ -8,8 +8,10 @@ package alsa
 type Speaker struct{ k keeper[*Playback] }
 
 // NewSpeaker opens an output for good. It does not fail: Err tells if there is
-// nothing to be heard from, and why.
-func NewSpeaker(device string, o Options) *Speaker {
+// nothing to be heard from, and why. device names it, and is asked at each look for
+// one, but for the first 10 s after one was lost: those are for that one. It is
+// called from one goroutine at a time.
+func NewSpeaker(device func() string, o Options) *Speaker {
 	s := &Speaker{}
 	s.k.start(device, func(device string) (*Playback, error) { return OpenPlayback(device, o) })
 	return s
@@ -62,7 +64,7 @@ func (s *Speaker) Close() error { return s.k.close() }
 type Microphone struct{ k keeper[*Capture] }
 
 // NewMicrophone opens an input for good, like NewSpeaker.
-func NewMicrophone(device string, o Options) *Microphone {
+func NewMicrophone(device func() string, o Options) *Microphone {
 	m := &Microphone{}
 	m.k.start(device, func(device string) (*Capture, error) { return OpenCapture(device, o) })
 	return m

@@ -58,8 +58,9 @@ type drivers struct {
 	watch      func(context.Context, gpio.Line, gpio.Timing, chan<- gpio.Event) error
 	lights     func([]gpio.Line, func(gpio.Line, error)) lights
 	output     func(gpio.Line) (switched, error)
-	microphone func(device string) input
-	speaker    func(device string) output
+	microphone func(device func() string) input
+	speaker    func(device func() string) output
+	present    func() ([]alsa.Device, error)
 	volume     func(device string, d direction, percent int) error
 	raise      func() (alsa.Thread, error)
 }
@@ -69,8 +70,9 @@ var kernel = drivers{
 	watch:      gpio.Watch,
 	lights:     func(l []gpio.Line, report func(gpio.Line, error)) lights { return gpio.NewLEDs(l, report) },
 	output:     kernelOutput,
-	microphone: func(device string) input { return alsa.NewMicrophone(device, alsa.Options{}) },
-	speaker:    func(device string) output { return alsa.NewSpeaker(device, alsa.Options{}) },
+	microphone: func(device func() string) input { return alsa.NewMicrophone(device, alsa.Options{}) },
+	speaker:    func(device func() string) output { return alsa.NewSpeaker(device, alsa.Options{}) },
+	present:    alsa.Present,
 	volume:     setVolume,
 	raise:      alsa.Raise,
 }
@@ -117,8 +119,8 @@ func openHardware(w Wiring, d drivers, gestures chan<- Gesture, log *slog.Logger
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &hardware{wiring: w, log: log, cancel: cancel, volume: d.volume}
-	h.microphone = &cardMicrophone{input: d.microphone(w.Microphone.Device), rush: rush{raise: d.raise}}
-	h.speaker = &cardSpeaker{output: d.speaker(w.Speaker.Device), rush: rush{raise: d.raise}}
+	h.microphone = &cardMicrophone{input: d.microphone(w.Microphone.look(records, d.present)), rush: rush{raise: d.raise}}
+	h.speaker = &cardSpeaker{output: d.speaker(w.Speaker.look(plays, d.present)), rush: rush{raise: d.raise}}
 	h.wg.Go(func() { tellPriority(d.raise, log) })
 	h.wg.Go(func() { h.lookAgain(ctx) })
 	for _, l := range w.Buttons {

@@ -64,8 +64,8 @@ func (f *fakeBoard) drivers() drivers {
 			return f
 		},
 		output:     f.line.get,
-		microphone: func(string) input { return &f.cards[records] },
-		speaker:    func(string) output { return &f.cards[plays] },
+		microphone: func(func() string) input { return &f.cards[records] },
+		speaker:    func(func() string) output { return &f.cards[plays] },
 		raise:      f.raise,
 		volume: func(device string, d direction, percent int) error {
 			f.mu.Lock()
@@ -308,8 +308,8 @@ func TestWrongTiming(t *testing.T) {
 func TestHardwareSoundDoesNotAllocate(t *testing.T) {
 	var f fakeBoard
 	raised := rush{raise: f.raise}
-	var m Microphone = &cardMicrophone{f.drivers().microphone(""), raised}
-	var s Speaker = &cardSpeaker{f.drivers().speaker(""), raised}
+	var m Microphone = &cardMicrophone{f.drivers().microphone(nil), raised}
+	var s Speaker = &cardSpeaker{f.drivers().speaker(nil), raised}
 	var pcm [samples]int16
 	n := testing.AllocsPerRun(5, func() {
 		for range 1000 {

@@ -32,6 +32,20 @@ type Line struct {
 type Sound struct {
 	Device string // as package alsa has it, "" for what is found
 	Volume int    // percent; 0: as the card is set
+	Named  bool   // Device is the owner's; else it suited best when the Wiring was made
+}
+
+// look names the device at each look for one. What the owner has not named may be
+// another then: a card that was plugged in late, or in the place of one that broke.
+func (s Sound) look(d direction, present func() ([]alsa.Device, error)) func() string {
+	return func() string {
+		if !s.Named {
+			if sound, err := present(); err == nil {
+				return choose(sound, d)
+			}
+		}
+		return s.Device
+	}
 }
 
 // Why a board has no line for a part.
@@ -45,13 +59,13 @@ var (
 func wire(m Model, o Options, sound []alsa.Device) Wiring {
 	w := Wiring{
 		Board: m.Name, Title: m.Title,
-		Microphone: Sound{o.Microphone, o.MicrophoneVolume},
-		Speaker:    Sound{o.Speaker, o.SpeakerVolume},
+		Microphone: Sound{o.Microphone, o.MicrophoneVolume, o.Microphone != ""},
+		Speaker:    Sound{o.Speaker, o.SpeakerVolume, o.Speaker != ""},
 	}
-	if w.Microphone.Device == "" {
+	if !w.Microphone.Named {
 		w.Microphone.Device = choose(sound, records)
 	}
-	if w.Speaker.Device == "" {
+	if !w.Speaker.Named {
 		w.Speaker.Device = choose(sound, plays)
 	}
 	w.wireLines(m, o, sound)

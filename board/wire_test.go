@@ -124,8 +124,39 @@ func TestChoose(t *testing.T) {
 			t.Errorf("%s: microphone %q, speaker %q, want %q, %q", tt.name, w.Microphone.Device, w.Speaker.Device, tt.mic, tt.speaker)
 		}
 		w = wire(model(t, "pi-4"), Options{Microphone: "M", Speaker: "S", SpeakerVolume: 3}, tt.sound)
-		if w.Microphone != (Sound{Device: "M"}) || w.Speaker != (Sound{"S", 3}) {
+		if w.Microphone != (Sound{"M", 0, true}) || w.Speaker != (Sound{"S", 3, true}) {
 			t.Errorf("%s: the owner's devices have become %+v, %+v", tt.name, w.Microphone, w.Speaker)
+		}
+	}
+}
+
+// What the owner has not named is chosen anew at each look: a box that was started
+// with HDMI alone takes the card that is plugged in, whatever it is called, and so
+// does one whose card broke. What he has named is waited for.
+func TestLookForSound(t *testing.T) {
+	hdmi := alsa.Device{Name: "vc4hdmi0", Playback: true}
+	usb := alsa.Device{Name: "Headset", Playback: true, Capture: true}
+	var there []alsa.Device
+	var broken error
+	present := func() ([]alsa.Device, error) { return there, broken }
+	found := wire(model(t, "pi-4"), Options{}, []alsa.Device{hdmi}).Speaker.look(plays, present)
+	named := wire(model(t, "pi-4"), Options{Speaker: "Set"}, []alsa.Device{hdmi}).Speaker.look(plays, present)
+	for _, tt := range []struct {
+		there []alsa.Device
+		err   error
+		want  string
+	}{
+		{[]alsa.Device{hdmi}, nil, anyUSB},
+		{[]alsa.Device{hdmi, usb}, nil, "Headset"},
+		{nil, nil, ""},
+		{[]alsa.Device{usb}, errors.New("no /proc"), anyUSB}, // as it was when the box was started
+	} {
+		there, broken = tt.there, tt.err
+		if got := found(); got != tt.want {
+			t.Errorf("%v, %v: looks for %q, want %q", tt.there, tt.err, got, tt.want)
+		}
+		if got := named(); got != "Set" {
+			t.Errorf("%v: looks for %q, and the owner named another", tt.there, got)
 		}
 	}
 }
