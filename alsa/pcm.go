@@ -33,7 +33,7 @@ type pcm struct {
 	todo   []byte // what is left of the caller's buffer
 	done   int    // frames moved
 	err    error
-	poll   [1]unix.PollFd
+	polled [1]unix.PollFd
 	move   func(fd uintptr)
 	runs   bool // a capture was started by its first transfer
 
@@ -45,6 +45,10 @@ type pcm struct {
 	greet   func(fd uintptr)
 
 	closing atomic.Bool
+
+	// The system calls of a transfer, but for tests; constant.
+	ioctl func(fd, req uintptr, arg unsafe.Pointer) syscall.Errno
+	poll  func(fds []unix.PollFd, ms int) (int, error)
 }
 
 // setup is what was agreed with the card.
@@ -60,7 +64,7 @@ func openPCM(path string, capture bool, o Options) (*pcm, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pcm{f: f, capture: capture}
+	p := &pcm{f: f, capture: capture, ioctl: ioctl, poll: unix.Poll}
 	p.move, p.ask, p.greet = p.transferAll, p.askDelay, p.askVersion
 	if p.raw, err = f.SyscallConn(); err == nil {
 		err = p.configure(o)
@@ -149,56 +153,70 @@ func (p *pcm) transferAll(fd uintptr) {
 	}
 	size := p.setup.frameBytes()
 	limit := time.Now().Add(stall)
-	broken := false // the last wait told of an error: the next ioctl says which
-	for waited := false; len(p.todo) > 0 && !p.closing.Load(); {
+	last := fresh // what the last wait said; fresh: nothing was asked since
+	for len(p.todo) > 0 && !p.closing.Load() {
 		frames := len(p.todo) / size
 		if p.capture {
 			frames = min(frames, p.setup.period)
-			if p.runs && !waited {
-				if broken, p.err = p.wait(fd, time.Until(limit)); p.err != nil {
+			if p.runs && last == fresh {
+				if last, p.err = p.wait(fd, time.Until(limit)); p.err != nil {
 					return
 				}
 			}
 			p.runs = true
 		}
-		waited = false
 		p.x = xferi{buf: unsafe.Pointer(unsafe.SliceData(p.todo)), frames: ulong(frames)}
-		switch errno := ioctl(fd, req, unsafe.Pointer(&p.x)); {
+		switch errno := p.ioctl(fd, req, unsafe.Pointer(&p.x)); {
 		case errno == 0:
 			p.done += int(p.x.result)
 			p.todo = p.todo[int(p.x.result)*size:]
+			last, limit = fresh, time.Now().Add(stall) // what moves is not broken
 		case errno != syscall.EAGAIN:
 			p.err = errno
 			return
-		case broken:
-			p.err = syscall.EIO // or we would ask for ever
+		case last == stopped: // and it does not say by what: it is to be started anew
+			p.err = syscall.EPIPE
+			return
+		case last == late: // it moves no more
+			p.err = syscall.EIO
 			return
 		default:
-			if broken, p.err = p.wait(fd, time.Until(limit)); p.err != nil {
+			if last, p.err = p.wait(fd, time.Until(limit)); p.err != nil {
 				return
 			}
-			waited = true
 		}
 	}
 }
 
-// wait waits until the card has room or samples. broken: it has neither, and will
-// not have. A card that lets d pass is EIO, as the kernel's own limit is told.
-func (p *pcm) wait(fd uintptr, d time.Duration) (broken bool, err error) {
-	p.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT}
+// waited is what came of waiting for a card. Whichever it was, the card is asked
+// once more: the kernel looks where the card is then, and what it answers counts.
+type waited int
+
+const (
+	fresh   waited = iota
+	ready          // there is room, or there are samples
+	stopped        // there is neither, and will not be
+	late           // time is up: the card stands still, or we did with the whole machine
+)
+
+// wait waits until the card has room or samples, for d at most.
+func (p *pcm) wait(fd uintptr, d time.Duration) (waited, error) {
+	p.polled[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT}
 	if p.capture {
-		p.poll[0].Events = unix.POLLIN
+		p.polled[0].Events = unix.POLLIN
 	}
-	n, err := unix.Poll(p.poll[:], int(max(d, 0)/time.Millisecond))
+	n, err := p.poll(p.polled[:], int(max(d, 0)/time.Millisecond))
 	switch {
 	case err == unix.EINTR:
-		return false, nil
+		return ready, nil
 	case err != nil:
-		return false, err
+		return ready, err
 	case n == 0:
-		return false, syscall.EIO
+		return late, nil
+	case p.polled[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0:
+		return stopped, nil
 	}
-	return p.poll[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0, nil
+	return ready, nil
 }
 
 // prepare makes the stream ready to start again.
