@@ -42,7 +42,10 @@ type quota struct {
 	all     budget // of bytes, in all; rate 0 bounds nothing
 	streams budget // of them, for streams
 
-	mu    sync.Mutex // guards what follows
+	saving sync.Mutex // held by who writes the file, over mu
+	write  func(file string, data []byte, perm fs.FileMode) error
+
+	mu    sync.Mutex // guards what follows; never held over I/O
 	month string     // of used, as 2006-01
 	used  int64
 	saved int64 // used as the file has it
@@ -60,6 +63,7 @@ func openQuota(l Limits, file string, now time.Time, log *slog.Logger) (*quota, 
 		log: log, monthly: max(0, l.Monthly), file: file,
 		all:     budget{rate: rate, burst: max(rate, leastBurst)},
 		streams: budget{rate: rate / 2, burst: max(rate/2, leastBurst)},
+		write:   durable.WriteFile,
 	}
 	if q.file != "" {
 		b, err := os.ReadFile(q.file)
@@ -90,7 +94,6 @@ func (q *quota) tick(now time.Time) {
 		return
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	if m := now.UTC().Format(monthLayout); m > q.month {
 		if q.over {
 			q.log.Info("a new month: the relay carries for others again")
@@ -98,34 +101,36 @@ func (q *quota) tick(now time.Time) {
 		q.month, q.used, q.over = m, 0, false
 		q.saved = -1 // the file has another month
 	}
-	if step := q.monthly / quotaSteps; q.saved < 0 || q.used-q.saved > step {
-		q.saveLocked()
+	due := q.saved < 0 || q.used-q.saved > q.monthly/quotaSteps
+	q.mu.Unlock()
+	if due {
+		q.save()
 	}
 }
 
-// save writes the month's count, if it has changed.
+// save writes the month's count, if it has changed. Cells go on meanwhile: a flash
+// card can take a second.
 func (q *quota) save() error {
-	if q == nil {
+	if q == nil || q.file == "" || q.monthly == 0 {
 		return nil
 	}
+	q.saving.Lock()
+	defer q.saving.Unlock()
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.used == q.saved {
+	month, used, saved := q.month, q.used, q.saved
+	q.mu.Unlock()
+	if used == saved {
 		return nil
 	}
-	return q.saveLocked()
-}
-
-func (q *quota) saveLocked() error {
-	if q.file == "" || q.monthly == 0 {
-		return nil
-	}
-	err := durable.WriteFile(q.file, fmt.Appendf(nil, "%s %d\n", q.month, q.used), 0o600)
-	if err != nil {
+	if err := q.write(q.file, fmt.Appendf(nil, "%s %d\n", month, used), 0o600); err != nil {
 		q.log.Warn("cannot save what the relay has carried this month", "err", err)
 		return fmt.Errorf("kx: traffic of the month: %w", err)
 	}
-	q.saved = q.used
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.month == month {
+		q.saved = used
+	}
 	return nil
 }
 

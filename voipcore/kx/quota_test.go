@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -237,4 +239,28 @@ func TestTrafficFile(t *testing.T) {
 	if q, err := openQuota(Limits{}, dir, now, nil); q != nil || err != nil {
 		t.Errorf("without bounds there is a quota: %v, %v", q, err)
 	}
+}
+
+// While the count is written, which takes long on a flash card, cells go on.
+func TestQuotaDoesNotWaitForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "traffic")
+		start := time.Now()
+		q, err := openQuota(Limits{Monthly: quotaSteps * voiceCost}, file, start, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.write = func(string, []byte, fs.FileMode) error { time.Sleep(time.Second); return nil }
+		q.count(2 * voiceCost)
+		var writer sync.WaitGroup
+		writer.Go(func() { q.tick(start) })
+		synctest.Wait()
+		if !q.voice() || !q.admits() || q.stream(t.Context(), 1) != nil || time.Since(start) != 0 {
+			t.Errorf("cells were stopped, or waited for %v", time.Since(start))
+		}
+		writer.Wait()
+		if time.Since(start) != time.Second {
+			t.Errorf("it was written after %v: nothing was tried", time.Since(start))
+		}
+	})
 }
