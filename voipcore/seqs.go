@@ -1,12 +1,12 @@
 package voipcore
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 
 	"hushbell/voipcore/durable"
@@ -41,11 +41,11 @@ func openSeqs(file string) (*seqs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("voipcore: %w", err)
 	}
-	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
+	for line := range strings.Lines(string(b)) { // what is none of ours is left out
 		var text string
 		var day pid.Day
 		var n int64
-		if _, err := fmt.Sscan(sc.Text(), &text, &day, &n); err == nil {
+		if _, err := fmt.Sscan(line, &text, &day, &n); err == nil {
 			if id, err := pid.Parse(text); err == nil {
 				s.last[seqKey{id, day}] = n
 			}

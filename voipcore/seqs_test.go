@@ -3,6 +3,7 @@ package voipcore
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"hushbell/voipcore/pid"
@@ -35,7 +36,7 @@ func TestSeqs(t *testing.T) {
 	next(a, 5, 1, 1) // over for more than a day: forgotten
 	next(b, 5, 1, 2)
 
-	if err := os.WriteFile(file, []byte("garbage\nhush1 5 9\n"+b.String()+" 5 40\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("garbage\nhush1 5 9\n"+strings.Repeat("x", 100_000)+"\n"+b.String()+" 5 40\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = openSeqs(file); err != nil {
