@@ -67,7 +67,7 @@ func SoundRemedy(err error) string {
 	case errors.Is(err, alsa.ErrNoCard), errors.Is(err, syscall.ENODEV):
 		return "plug a sound card in, or switch on that of the board; hushbell devices lists what there is"
 	case errors.Is(err, syscall.EINVAL):
-		return "the card has no sample format that we know: take another"
+		return "the card has no format, rate or buffer that suits: take another"
 	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.EBADFD):
 		return "the card has stopped: plug it in again, and look for a weak power supply"
 	}
