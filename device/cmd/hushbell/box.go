@@ -92,7 +92,7 @@ func (b *box) tell(n device.News) {
 	case n.Kind == device.NewsQuiet:
 		b.dnd.Save([]byte(b.device.Status().Switch.String() + "\n"))
 	case n.Kind == device.NewsEnded && n.Call != nil && n.Call.Reason == voipcore.Missed.String() && !n.Call.Outgoing:
-		b.missed.Add(n.At, n.Call.Peer.Name, n.Call.Peer.PID.String())
+		b.missed.Add(b.now(), n.Call.Peer.Name, n.Call.Peer.PID.String())
 	}
 	e := control.Event{At: n.At, Kind: n.Kind, State: n.State.String()}
 	if n.Call != nil {
