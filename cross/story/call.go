@@ -39,6 +39,7 @@ func answered(s *control.Status) bool {
 	return s.Call != nil && !s.Call.Answered.IsZero() && s.Call.Ended.IsZero()
 }
 func ended(s *control.Status) bool { return s.Call != nil && !s.Call.Ended.IsZero() }
+func over(s *control.Status) bool  { return ended(s) && idle(s) }
 
 // until asks a box for its status until it is as wanted, and returns it.
 func until(ctx context.Context, b *rig.Board, limit time.Duration, what string, ok func(*control.Status) bool) (control.Status, error) {

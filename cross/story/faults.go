@@ -293,9 +293,7 @@ func (s *story) suspend(ctx context.Context) (string, error) {
 		return "", err
 	}
 	awake := time.Now()
-	if _, err := until(ctx, s.b, onlineLimit, "is out of the call, and can be called", func(s *control.Status) bool {
-		return ended(s) && idle(s)
-	}); err != nil {
+	if _, err := until(ctx, s.b, onlineLimit, "is out of the call, and can be called", over); err != nil {
 		return "", err
 	}
 	back := time.Since(awake)

@@ -11,7 +11,6 @@ import (
 
 	"hushbell/alsa"
 	"hushbell/cross/board/rig"
-	"hushbell/device/control"
 )
 
 // What hushbell.service asks for.
@@ -218,9 +217,7 @@ ip -4 -o addr show dev eth0`)
 		return "", err
 	}
 	began := time.Now()
-	if _, err := until(ctx, s.b, onlineLimit, "is out of the call, and can be called", func(s *control.Status) bool {
-		return ended(s) && idle(s)
-	}); err != nil {
+	if _, err := until(ctx, s.b, onlineLimit, "is out of the call, and can be called", over); err != nil {
 		return "", err
 	}
 	back := time.Since(began)
