@@ -62,7 +62,9 @@ func (s *story) granted(ctx context.Context) (string, error) {
 	var memory [3]int
 	out, err = s.b.Run(ctx, "cd /sys/fs/cgroup/system.slice/hushbell.service && cat memory.max memory.current memory.peak")
 	if err == nil {
-		_, err = fmt.Sscan(out, &memory[0], &memory[1], &memory[2])
+		if _, err = fmt.Sscan(out, &memory[0], &memory[1], &memory[2]); err != nil {
+			err = fmt.Errorf("a bound and uses of memory are not %q: %w", out, err)
+		}
 	}
 	if err == nil && (memory[0] != memoryMax || memory[2] > memoryMax/2) {
 		err = fmt.Errorf("of %d bytes %d are in use, %d at the most: want half of %d", memory[0], memory[1], memory[2], memoryMax)
