@@ -36,6 +36,14 @@ func (d *Device) Call(ctx context.Context, to string, page bool) error {
 	})
 }
 
+// Press does what a gesture at a button means, and returns when it is done.
+func (d *Device) Press(ctx context.Context, g Gesture) error {
+	return d.do(ctx, func() error {
+		d.gesture(g)
+		return nil
+	})
+}
+
 // SetQuiet switches do-not-disturb.
 func (d *Device) SetQuiet(ctx context.Context, s Switch) error {
 	return d.do(ctx, func() error {
@@ -69,10 +77,17 @@ func (d *Device) HangUp(ctx context.Context) error {
 // errNotRunning is the answer to commands when Run has ended.
 var errNotRunning = errors.New("device: the box is going down")
 
-// do has Run do f, and returns what it returned.
+// do has Run do f after all that came before, and returns what it returned. When
+// ctx is done before Run gets to it, f is not done: a door must not open long
+// after whoever asked was told that it would not.
 func (d *Device) do(ctx context.Context, f func() error) error {
 	done := make(chan error, 1) // so that Run does not wait for who has gone
-	if !d.queue.put(func() { done <- f() }) {
+	ask := func() {
+		if ctx.Err() == nil {
+			done <- f()
+		}
+	}
+	if !d.queue.put(ask) {
 		return errNotRunning
 	}
 	select {

@@ -68,7 +68,6 @@ type Options struct {
 	Microphone Microphone
 	Speaker    Speaker
 	Lamp       Lamp
-	Gestures   <-chan Gesture   // of all buttons
 	Now        func() time.Time // what do-not-disturb goes by; nil is time.Now
 	Tell       func(News)       // told what happens, on the goroutine of Run; nil for nobody
 	Log        *slog.Logger
@@ -200,9 +199,6 @@ func (d *Device) Run(ctx context.Context, calls Calls) error {
 			return nil
 		case <-d.queue.more:
 			d.catchUp()
-		case g := <-d.o.Gestures:
-			d.catchUp() // a press is about what is now
-			d.gesture(g)
 		case <-d.shown.C:
 			d.happens(NewsState, Event{Kind: TimeUp}, nil, nil)
 		case <-d.audit.C:

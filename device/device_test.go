@@ -129,14 +129,13 @@ func (l *fakeLamp) Set(p string) { l.pattern.Store(p) }
 // A bench is a device with fakes around it.
 type bench struct {
 	*Device
-	t       *testing.T
-	core    *fakeCore
-	card    *fakeCard
-	lamp    *fakeLamp
-	presses chan Gesture
-	door    *doorBolt
-	friend  pid.ID
-	log     *bytes.Buffer
+	t      *testing.T
+	core   *fakeCore
+	card   *fakeCard
+	lamp   *fakeLamp
+	door   *doorBolt
+	friend pid.ID
+	log    *bytes.Buffer
 
 	mu   sync.Mutex
 	news []News
@@ -146,11 +145,11 @@ type bench struct {
 func onBench(t *testing.T, f func(t *testing.T, b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, core: &fakeCore{}, card: &fakeCard{}, lamp: &fakeLamp{}, presses: make(chan Gesture), door: &doorBolt{},
+		b := &bench{t: t, core: &fakeCore{}, card: &fakeCard{}, lamp: &fakeLamp{}, door: &doorBolt{},
 			friend: pid.KeyFromSeed([32]byte{1}).ID(), log: new(bytes.Buffer)}
 		b.Device = New(Options{
 			Own: pid.KeyFromSeed([32]byte{2}), Policy: b.policy(),
-			Microphone: b.card, Speaker: b.card, Lamp: b.lamp, Gestures: b.presses,
+			Microphone: b.card, Speaker: b.card, Lamp: b.lamp,
 			Log: slog.New(slog.NewTextHandler(b.log, nil)),
 			Tell: func(n News) {
 				b.mu.Lock()
@@ -202,7 +201,9 @@ func (d *doorBolt) open() error { d.opened++; return d.err }
 func (b *bench) press() { b.gesture("", ShortPress) }
 
 func (b *bench) gesture(button string, k GestureKind) {
-	b.presses <- Gesture{button, k}
+	if err := b.Press(b.t.Context(), Gesture{button, k}); err != nil {
+		b.t.Error(err)
+	}
 	synctest.Wait()
 }
 

@@ -25,10 +25,16 @@ func TestPing(t *testing.T) {
 		if err := ask(); err == nil {
 			t.Error("a loop that hangs answers")
 		}
+		late, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := b.Press(late, Gesture{Kind: ShortPress}); err == nil {
+			t.Error("a loop that hangs takes a press")
+		}
 		close(free)
 		if err := ask(); err != nil {
 			t.Errorf("a loop that turns again: %v", err)
 		}
+		b.want(Idle) // the press that came to nothing is not made up for
 	})
 	if err := ended.Ping(t.Context()); err == nil {
 		t.Error("a loop that has ended answers")

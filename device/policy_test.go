@@ -13,6 +13,20 @@ import (
 	"hushbell/voipcore/pid"
 )
 
+// Whoever has pressed sees at once what that did.
+func TestPressIsDone(t *testing.T) {
+	onBench(t, func(t *testing.T, b *bench) {
+		for i := range 1000 {
+			if err := b.Press(t.Context(), Gesture{Kind: DoublePress}); err != nil {
+				t.Fatal(err)
+			}
+			if quiet := b.Status().Quiet; quiet != (i%2 == 0) {
+				t.Fatalf("after press %d do-not-disturb is %v", i+1, quiet)
+			}
+		}
+	})
+}
+
 // Several buttons, and several gestures at each.
 func TestGestures(t *testing.T) {
 	onBench(t, func(t *testing.T, b *bench) {

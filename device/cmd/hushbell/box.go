@@ -121,15 +121,10 @@ func (b *box) Press(ctx context.Context, p control.Press) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pressLimit)
 	defer cancel()
-	select {
-	case b.gestures <- device.Gesture{Button: p.Button, Kind: kind}:
-		// Whoever asks for the status next sees what the press has done.
-		if b.device.Ping(ctx) == nil {
-			return nil
-		}
-	case <-ctx.Done():
+	if b.device.Press(ctx, device.Gesture{Button: p.Button, Kind: kind}) != nil {
+		return errors.New("the box takes no notice of its button")
 	}
-	return errors.New("the box takes no notice of its button")
+	return nil
 }
 
 func (b *box) Call(ctx context.Context, to string, page bool) error {

@@ -137,9 +137,8 @@ type box struct {
 	missed *missed.Log
 	dnd    *durable.Saver // of how the switch stands
 
-	gestures  chan device.Gesture // of all buttons
-	reloading sync.Mutex          // held by the one who does
-	settled   sync.Once           // memory was given back
+	reloading sync.Mutex // held by the one who does
+	settled   sync.Once  // memory was given back
 }
 
 // policy is what the device can be told anew.
@@ -217,13 +216,12 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	if b.server, err = control.Listen(socket); err != nil {
 		return err
 	}
-	b.gestures = make(chan device.Gesture)
 	quiet := b.remember()
 	defer b.dnd.Close()
 	defer b.missed.Close()
 	b.device = device.New(device.Options{
 		Own: keys[0], Policy: policy, Quiet: quiet,
-		Microphone: b.board.Microphone, Speaker: b.board.Speaker, Lamp: b.board.Lamp, Gestures: b.gestures,
+		Microphone: b.board.Microphone, Speaker: b.board.Speaker, Lamp: b.board.Lamp,
 		Now: b.now, Tell: b.tell, Log: log,
 	})
 	c := voipcore.Config{
@@ -296,11 +294,8 @@ func (b *box) passGestures(ctx context.Context) {
 	for {
 		select {
 		case g := <-b.board.Gestures():
-			select {
-			case b.gestures <- device.Gesture{Button: g.Button, Kind: gestures[g.Kind]}:
-			case <-ctx.Done():
-				return
-			}
+			// It fails when the box goes down, and then buttons are nothing to anybody.
+			_ = b.device.Press(ctx, device.Gesture{Button: g.Button, Kind: gestures[g.Kind]})
 		case <-ctx.Done():
 			return
 		}
