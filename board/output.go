@@ -16,7 +16,7 @@ const outputAgain = 2 * time.Second
 // any goroutine.
 //
 // When the process is killed while an output is on, the line stays as it is until
-// the box starts again, on most chips: what must not be left on needs a circuit
+// the board is opened again, on most chips: what must not be left on needs a circuit
 // that goes off by itself.
 type Output struct {
 	open   func() (switched, error) // constant

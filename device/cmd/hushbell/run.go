@@ -178,18 +178,14 @@ func (b *box) remember() device.Switch {
 func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (err error) {
 	limitMemory(boxMemory)
 	b := &box{places: p, log: log, system: systemd.New(log)}
+	l, err := b.claim()
+	// Not before that: a box that was killed has left a door open, or a LED lit.
 	b.system.Backoff(ctx)
-	if b.cfg, err = p.readConfig(); err != nil {
-		return err
-	}
-	if b.dir, err = p.stateDir(); err != nil {
-		return err
-	}
-	l, err := lockState(b.dir)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
+	defer func() { err = errors.Join(err, b.board.Close()) }()
 	keys, err := loadKeys(b.dir, b.cfg.PID, log)
 	if err != nil {
 		return err
@@ -198,14 +194,6 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	if err != nil {
 		return configError{err} // starting again heals neither contacts nor files
 	}
-	o := boardOptions(&b.cfg.Board)
-	o.Log = log
-	linesOf(&o, &b.cfg)
-	b.board, err = board.Open(b.cfg.Board.Name, o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.board.Close()) }()
 	socket, err := p.socketFile()
 	if err != nil {
 		return err
@@ -240,6 +228,27 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	}
 	b.warn(&policy)
 	return b.serve(ctx, out, socket)
+}
+
+// claim reads the configuration, locks the state directory, and opens the board,
+// which puts LEDs and outputs at rest.
+func (b *box) claim() (l *os.File, err error) {
+	if b.cfg, err = b.readConfig(); err != nil {
+		return nil, err
+	}
+	if b.dir, err = b.stateDir(); err != nil {
+		return nil, err
+	}
+	if l, err = lockState(b.dir); err != nil {
+		return nil, err
+	}
+	o := boardOptions(&b.cfg.Board)
+	o.Log = b.log
+	linesOf(&o, &b.cfg)
+	if b.board, err = board.Open(b.cfg.Board.Name, o); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // notify passes on what the Core tells. Once the box is online for the first

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,35 +16,66 @@ import (
 	"hushbell/device"
 )
 
-// A box tells the service manager that it is ready, what it does and that it
-// turns, and that it stops.
-func TestBoxAsService(t *testing.T) {
-	boot := localSwarm(t, 5)
-	h := newHousehold(t, boot[:3])
+// manager is a service manager; told returns when it was told what begins with
+// want, in whatever order.
+func manager(t *testing.T) (told func(want string)) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	t.Setenv("NOTIFY_SOCKET", path)
+	b := make([]byte, 4096)
+	var all []string
+	return func(want string) {
+		t.Helper()
+		for !slices.ContainsFunc(all, func(s string) bool { return strings.HasPrefix(s, want) }) {
+			c.SetReadDeadline(time.Now().Add(40 * time.Second))
+			n, err := c.Read(b)
+			if err != nil {
+				t.Fatalf("the manager waits for %q, after %q: %v", want, all, err)
+			}
+			all = append(all, string(b[:n]))
+		}
+	}
+}
+
+// A box that was killed again and again puts its board at rest before it waits.
+func TestAtRestBeforeTheWait(t *testing.T) {
+	h := newHousehold(t, nil)
+	check(t, os.WriteFile(h.config, []byte("[board]\nname = \"pi-4\"\nchip = \"nowhere\"\nbutton_line = \"none\"\n[door]\nline = \"GPIO24\"\npin_file = \"pin\"\n"), 0o600))
+	check(t, os.WriteFile(filepath.Join(h.dir, "pin"), []byte("4711"), 0o600))
+	runtime := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(runtime, "starts"), []byte("9"), 0o600))
+	told := manager(t)
+	t.Setenv("RUNTIME_DIRECTORY", runtime)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	r := &running{t: t, args: []string{"run", "--state", h.state, "--config", h.config, "--socket", h.socket}, stop: stop, status: make(chan int, 1)}
+	go func() { r.status <- run(ctx, r.args, strings.NewReader(""), io.Discard, &r.log) }()
+	told("STATUS=Ended 9 times in a row: waits 1m0s")
+	waitLog(t, r, `part="output door"`) // was looked for
+	if s := r.end(); s != 0 {
+		t.Errorf("the box ends with %d", s)
+	}
+}
+
+// A box tells the service manager that it is ready, what it does and that it
+// turns, and that it stops.
+func TestBoxAsService(t *testing.T) {
+	boot := localSwarm(t, 5)
+	h := newHousehold(t, boot[:3])
+	told := manager(t)
 	t.Setenv("WATCHDOG_USEC", "4000000")
 	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
 	r := h.run(t)
-	b := make([]byte, 4096)
-	var told []string
 	for _, want := range []string{"READY=1\nSTATUS=Cannot be called at present", "WATCHDOG=1", "STATUS=Can be called.", "STOPPING=1"} {
 		if want == "STOPPING=1" {
 			r.stop()
 		}
-		for !slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, want) }) {
-			c.SetReadDeadline(time.Now().Add(40 * time.Second))
-			n, err := c.Read(b)
-			if err != nil {
-				t.Fatalf("the manager waits for %q, after %q: %v", want, told, err)
-			}
-			told = append(told, string(b[:n]))
-		}
+		told(want)
 	}
 	if s := r.end(); s != 0 {
 		t.Errorf("the box ends with %d", s)
