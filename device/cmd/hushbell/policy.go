@@ -55,12 +55,13 @@ func policyOf(cfg *config.Config, state, folder string, open func(time.Duration)
 	if err != nil {
 		return device.Policy{}, err
 	}
+	here := newZone(localtime)
 	p := device.Policy{
 		Unknown: map[config.Unknown]voipcore.Welcome{
 			config.Refuse: voipcore.Decline, config.Ring: voipcore.Ring, config.Silent: voipcore.Silent,
 		}[cfg.Unknown],
 		MaxCall: cfg.MaxCall, Buttons: map[string]device.Button{},
-		Quiet: func(t time.Time) bool { return cfg.DND.Schedule.Active(t.Local()) },
+		Quiet: func(t time.Time) bool { return cfg.DND.Schedule.Active(t.In(here.location())) },
 	}
 	for _, c := range cs {
 		p.Contacts = append(p.Contacts, device.Contact{Name: c.Name, PID: c.PID, Answer: c.Answer})
