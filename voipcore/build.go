@@ -67,6 +67,20 @@ func endOf(t *kx.Tunnel) pid.ID {
 	return p[len(p)-1].Key
 }
 
+// behindGuards returns the relays of paths, but for the first of each, which all
+// paths of a box have in common. Of a path of one hop it is that.
+func behindGuards(paths ...[]kx.Relay) (keys []pid.ID) {
+	for _, p := range paths {
+		if len(p) > 1 {
+			p = p[1:]
+		}
+		for _, r := range p {
+			keys = append(keys, r.Key)
+		}
+	}
+	return keys
+}
+
 // relayAt is an exchange point as the end of a path.
 func relayAt(x *wire.ExchangePoint) kx.Relay {
 	return kx.Relay{Key: x.Relay, Addrs: []netip.AddrPort{x.Addr}}

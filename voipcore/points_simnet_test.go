@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"hushbell/voipcore/kx"
 	"hushbell/voipcore/pid"
 	"hushbell/voipcore/wire"
 )
@@ -103,4 +104,41 @@ func (b *box) first(t testing.TB, within time.Duration, kinds ...EventKind) Even
 	}
 	t.Fatalf("none of the events %v within %v", kinds, within)
 	return Event{}
+}
+
+// The tunnels that wait for callers have guard and point in common and no more:
+// one dead relay never takes all of them.
+func TestSimWaitingTunnelsApart(t *testing.T) {
+	inWorld(t, 9, wan, func(t *testing.T, w *world) {
+		a, _ := w.pair(t)
+		time.Sleep(time.Minute)
+		if n := a.relays.Len(); n != 9 {
+			t.Fatalf("%d relays are known", n)
+		}
+		r := &registration{p: &presence{core: a.Core}, paths: make([][]kx.Relay, pointsEach*sparesEach)}
+		var points []pid.ID
+		for range pointsEach {
+			path, err := a.relays.Path(a.cfg.Hops, kx.Relay{}, points...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := path[len(path)-1]
+			r.points, points = append(r.points, &point{relay: x}), append(points, x.Key)
+		}
+		for round := range 100 {
+			i := round % len(r.paths)
+			path, err := r.apart(i)
+			if err != nil || len(path) != 3 || path[2].Key != points[i/sparesEach] {
+				t.Fatalf("tunnel %d: %v, or not to its point", i, err)
+			}
+			between := slices.Clone(points)
+			for _, p := range r.paths {
+				if p != nil && slices.Contains(between, p[1].Key) {
+					t.Fatal("a relay is between guard and point of two tunnels, or is a point")
+				} else if p != nil {
+					between = append(between, p[1].Key)
+				}
+			}
+		}
+	})
 }

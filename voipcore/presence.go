@@ -57,6 +57,9 @@ type registration struct {
 	once   sync.Once
 	ctx    context.Context
 	end    context.CancelFunc
+
+	mu    sync.Mutex   // guards what follows
+	paths [][]kx.Relay // of the tunnels that wait or are built
 }
 
 // A point is one exchange point of a registration.
@@ -166,10 +169,9 @@ func (p *presence) register(ctx context.Context) (*registration, error) {
 		r.points = append(r.points, &point{relay: x, secret: kx.NewSecret(), since: time.Now()})
 	}
 	ready := make(chan *point, len(r.points)*sparesEach)
-	for _, pt := range r.points {
-		for range sparesEach {
-			p.wg.Go(func() { r.serve(pt, ready) })
-		}
+	r.paths = make([][]kx.Relay, len(r.points)*sparesEach)
+	for i := range r.paths {
+		p.wg.Go(func() { r.serve(i, ready) })
 	}
 	// All points before the record, since it names only what is there; but one
 	// that is dead must not keep the other from being published, and when both
@@ -199,12 +201,30 @@ func (p *presence) register(ctx context.Context) (*registration, error) {
 	return r, nil
 }
 
-// serve keeps one tunnel waiting at the point, until the registration ends. A
-// tunnel that a caller has joined is handed over and the next one built.
-func (r *registration) serve(pt *point, ready chan<- *point) {
-	c, retry, first := r.p.core, newBackoff(), true
+// apart draws a path for the ith tunnel. It shares no more than guard and point
+// with those of the others, if it can be: when a relay dies, nobody is told for a
+// while, and a caller must find a tunnel at one of the points that works.
+func (r *registration) apart(i int) ([]kx.Relay, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	avoid := behindGuards(slices.Delete(slices.Clone(r.paths), i, i+1)...)
+	for _, pt := range r.points {
+		avoid = append(avoid, pt.relay.Key)
+	}
+	path, err := r.p.core.relays.Path(r.p.core.cfg.Hops, r.point(i).relay, avoid...)
+	r.paths[i] = path
+	return path, err
+}
+
+// point is that of the ith tunnel.
+func (r *registration) point(i int) *point { return r.points[i/sparesEach] }
+
+// serve keeps the ith tunnel waiting at its point, until the registration ends. One
+// that a caller has joined is handed over and the next one built.
+func (r *registration) serve(i int, ready chan<- *point) {
+	c, pt, retry, first := r.p.core, r.point(i), newBackoff(), true
 	for r.ctx.Err() == nil {
-		t, err := c.build(r.ctx, c.pathTo(pt.relay), func(ctx context.Context, path []kx.Relay) (*kx.Tunnel, error) {
+		t, err := c.build(r.ctx, func() ([]kx.Relay, error) { return r.apart(i) }, func(ctx context.Context, path []kx.Relay) (*kx.Tunnel, error) {
 			return c.node.BuildIn(ctx, path, pt.secret)
 		})
 		if err != nil {
