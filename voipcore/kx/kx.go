@@ -206,8 +206,12 @@ func (n *Node) since() time.Duration { return time.Since(n.opened) }
 // relay reports whether n serves tunnels of others.
 func (n *Node) relay() bool { return n.cfg.Key != nil }
 
-// handshakeTimeout bounds every TLS handshake, of links and of hops.
+// handshakeTimeout bounds every TLS handshake that we answer, of links and of hops.
 const handshakeTimeout = 10 * time.Second
+
+// dialTimeout bounds the making of a link: three SYNs of TCP, at 0, 1 and 3 s, and
+// the handshake. Whoever has lost its power costs a call that much.
+const dialTimeout = 5 * time.Second
 
 // accept ends when the listener is closed.
 func (n *Node) accept() {

@@ -225,7 +225,7 @@ func (n *Node) dialLink(ctx context.Context, relay pid.ID, addrs []netip.AddrPor
 }
 
 func (n *Node) dialOne(ctx context.Context, relay pid.ID, a netip.AddrPort, own bool) (_ *link, err error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	defer context.AfterFunc(n.ctx, cancel)() // Close does not wait for a dial
 	lent := !own && n.relay()
