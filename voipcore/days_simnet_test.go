@@ -67,9 +67,9 @@ func TestSimHalfADay(t *testing.T) {
 				return
 			}
 			for i := range old.ExchangePoints {
-				var r reached
-				if err := a.reachAt(t.Context(), &r, a.key, b.key.ID(), old, &old.ExchangePoints[i], nil); err != nil {
-					t.Errorf("%v: the record of before the change does not lead to the box: %v", wall(), err)
+				r, _ := a.reachAt(t.Context(), a.key, b.key.ID(), old, &old.ExchangePoints[i], nil)
+				if r.err != nil {
+					t.Errorf("%v: the record of before the change does not lead to the box: %v", wall(), r.err)
 				}
 				r.drop()
 			}

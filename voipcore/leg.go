@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"hushbell/voipcore/call"
@@ -254,14 +253,6 @@ func (l *leg) stopTimer() {
 	}
 }
 
-// A reached is what a Reach comes to.
-type reached struct {
-	tunnel  *kx.Tunnel
-	session *session.Session
-	report  Report
-	err     error
-}
-
 // reach looks the callee up and opens a session to it.
 func (l *leg) reach() {
 	c := l.board.core
@@ -290,77 +281,6 @@ func (l *leg) reach() {
 	})
 }
 
-func (r *reached) drop() {
-	if r.session != nil {
-		r.session.Close()
-	}
-	if r.tunnel != nil {
-		r.tunnel.Close()
-	}
-}
-
-// reachTries is how often a record is looked up anew when none of its exchange
-// points leads to the callee: it may just have published another one.
-const reachTries = 2
-
-// reach finds a callee and opens a session to it.
-func (c *Core) reach(ctx context.Context, own *pid.Key, far pid.ID) (r reached) {
-	for range reachTries {
-		began := time.Now()
-		var rec *wire.Record
-		var asked []pid.ID
-		if rec, asked, r.err = c.lookup(ctx, far); r.err != nil {
-			return r
-		}
-		r.report.Lookup = time.Since(began)
-		// A relay that was asked must not be on the call's path: it could tell
-		// that the two belong together. Where there is no other, it has to be.
-		slices.SortStableFunc(rec.ExchangePoints, func(a, b wire.ExchangePoint) int {
-			return rank(slices.Contains(asked, a.Relay)) - rank(slices.Contains(asked, b.Relay))
-		})
-		for i := range rec.ExchangePoints {
-			if r.err = c.reachAt(ctx, &r, own, far, rec, &rec.ExchangePoints[i], asked); r.err == nil || ctx.Err() != nil {
-				return r
-			}
-			c.log.Debug("exchange point does not lead to the callee", "err", r.err)
-		}
-	}
-	return r
-}
-
-func rank(last bool) int {
-	if last {
-		return 1
-	}
-	return 0
-}
-
-// reachAt joins at one exchange point and runs the end-to-end handshake.
-func (c *Core) reachAt(ctx context.Context, r *reached, own *pid.Key, far pid.ID, rec *wire.Record,
-	x *wire.ExchangePoint, asked []pid.ID) error {
-	began := time.Now()
-	t, err := c.build(ctx, c.pathTo(relayAt(x), asked...), func(ctx context.Context, path []kx.Relay) (*kx.Tunnel, error) {
-		return c.node.BuildOut(ctx, path, x.Cookie)
-	})
-	if err != nil {
-		return err
-	}
-	r.report.Tunnel = time.Since(began)
-	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
-	defer cancel()
-	s, err := session.Dial(ctx, t, own, far, rec.ServerKey, c.cfg.Session)
-	if err != nil {
-		t.Close()
-		return err
-	}
-	r.tunnel, r.session = t, s
-	r.report.Hops, r.report.KeyExchange = len(t.Path()), s.KeyExchange()
-	return nil
-}
-
-// sessionTimeout bounds the end-to-end handshake over two tunnels.
-const sessionTimeout = 10 * time.Second
-
 // maxLegs is how many calls a box has to do with at a time: the one that stands,
 // the one that waits, and those that are told to wait or to go.
 const maxLegs = 16
@@ -377,7 +297,7 @@ func (c *Core) incoming(t *kx.Tunnel, s, own *pid.Key) {
 	}
 	err = c.board.do(func() {
 		if len(c.board.legs) >= maxLegs {
-			c.wg.Go((&reached{tunnel: t, session: sess}).drop)
+			c.wg.Go(reached{tunnel: t, session: sess}.drop)
 			return
 		}
 		c.board.last++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hushbell/voipcore/dht"
@@ -29,67 +30,82 @@ var (
 	ErrOffline = errors.New("voipcore: no relay can be reached")
 )
 
-// A found is a valid record, and who was asked for it.
+// A found is what one relay answered.
 type found struct {
-	record *wire.Record
+	record *wire.Record // valid; nil: err says why
 	seq    int64
 	day    pid.Day
-	err    error  // ErrNotFound or ErrOffline
-	asked  pid.ID // zero if no relay could be asked
+	err    error // ErrNotFound or ErrOffline
 }
 
 // lookup finds the record of a pid (the seed's DHT GET): it asks two relays in
 // different networks, each through a tunnel of its own, and takes the newest
-// record that they have. asked names them: they are not to be on the call's path.
+// record that they have. When that takes long it asks a third one. asked names
+// those that may have been asked: they are not to be on the call's path.
 func (c *Core) lookup(ctx context.Context, far pid.ID) (rec *wire.Record, asked []pid.ID, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan found, lookupRelays) // room for all: nobody waits for a late one
-	avoid := make(chan []pid.ID, 1)
-	avoid <- nil
+	answers := make(chan found, lookupRelays+1) // room for all: nobody waits for a late one
+	drawn := make(chan [][]kx.Relay, 1)         // paths
+	drawn <- nil
+	ask := func() { c.wg.Go(func() { answers <- c.lookupAt(ctx, far, drawn) }) }
 	for range lookupRelays {
-		c.wg.Go(func() { answers <- c.lookupAt(ctx, far, avoid) })
+		ask()
 	}
 	best := found{err: ErrOffline}
-	missing := 0 // relays that found nothing: it takes all of them to say so
+	missing := 0 // relays that found nothing: it takes two of them to say so
 	var settle <-chan time.Time
-	for range lookupRelays {
+	slow := time.NewTimer(headStart)
+	defer slow.Stop()
+wait:
+	for pending := lookupRelays; pending > 0 && missing < lookupRelays; {
 		select {
 		case f := <-answers:
-			if f.asked != (pid.ID{}) {
-				asked = append(asked, f.asked)
-			}
+			pending--
 			switch {
 			case f.record != nil && (best.record == nil || f.day > best.day || f.day == best.day && f.seq > best.seq):
 				best = f
 				settle = time.After(lookupSettle)
-			case best.record == nil && errors.Is(f.err, ErrNotFound):
-				if missing++; missing == lookupRelays {
-					best = f
-				}
+			case errors.Is(f.err, ErrNotFound):
+				missing++
 			}
-			continue
+		case <-slow.C:
+			if best.record == nil {
+				ask()
+				pending++
+			}
 		case <-settle:
+			break wait
 		case <-ctx.Done():
+			break wait
 		}
-		break
 	}
-	if best.record == nil {
-		return nil, asked, best.err
+	paths := <-drawn
+	drawn <- paths
+	for _, p := range paths {
+		asked = append(asked, p[len(p)-1].Key)
 	}
-	return best.record, asked, nil
+	switch {
+	case best.record != nil:
+		return best.record, asked, nil
+	case missing == lookupRelays:
+		return nil, asked, ErrNotFound
+	}
+	return nil, asked, ErrOffline
 }
 
-// lookupAt asks one relay. avoid passes on which relays are taken by now.
-func (c *Core) lookupAt(ctx context.Context, far pid.ID, avoid chan []pid.ID) found {
+// lookupAt asks one relay. drawn passes on the paths that were drawn so far: the
+// next one shares no more than the guard with them, if it can be, so that one dead
+// relay does not hold all of them up.
+func (c *Core) lookupAt(ctx context.Context, far pid.ID, drawn chan [][]kx.Relay) found {
 	// The paths are drawn one after the other, the tunnels built side by side.
 	apart := func() ([]kx.Relay, error) {
-		taken := <-avoid
-		path, err := c.relays.Path(c.cfg.Hops, kx.Relay{}, taken...)
+		paths := <-drawn
+		path, err := c.relays.Path(c.cfg.Hops, kx.Relay{}, behindGuards(paths...)...)
 		if err == nil {
-			taken = append(taken, path[len(path)-1].Key)
+			paths = append(slices.Clip(paths), path)
 		}
-		avoid <- taken
+		drawn <- paths
 		return path, err
 	}
 	t, err := c.build(ctx, apart, c.node.Build)
@@ -97,7 +113,7 @@ func (c *Core) lookupAt(ctx context.Context, far pid.ID, avoid chan []pid.ID) fo
 		return found{err: fmt.Errorf("%w: %v", ErrOffline, err)}
 	}
 	defer t.Close()
-	f := found{asked: endOf(t), err: ErrNotFound}
+	f := found{err: ErrNotFound}
 	// Today's first: the other days only matter when one of the two clocks is
 	// off, or at midnight.
 	today := pid.DayOf(c.clock.Now())

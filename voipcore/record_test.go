@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -94,7 +95,7 @@ func TestRecords(t *testing.T) {
 	}
 	lookup := func(id pid.ID) (*wire.Record, error) {
 		rec, asked, err := a.lookup(t.Context(), id)
-		if len(asked) != lookupRelays || asked[0] == asked[1] {
+		if len(asked) < lookupRelays || asked[0] == asked[1] {
 			t.Errorf("asked %d relays, or one of them twice", len(asked))
 		}
 		return rec, err
@@ -217,7 +218,7 @@ func TestLookupRelayThatLies(t *testing.T) {
 			if err != nil || got.ServerKey != rec.ServerKey {
 				t.Errorf("lookup = %v, or the wrong record", err)
 			}
-			if len(asked) != 2 || asked[0] != bad && asked[1] != bad {
+			if !slices.Contains(asked, bad) {
 				t.Error("the liar was not asked")
 			}
 		})

@@ -51,6 +51,9 @@ type known struct {
 	failures int       // in a row, not counting those while nothing worked
 }
 
+// down reports whether it could last not be reached, a short time ago.
+func (k *known) down() bool { return !k.failed.IsZero() && time.Since(k.failed) < failurePause }
+
 func (k *known) relay() Relay {
 	r := Relay{Key: k.Key}
 	if k.V4.IsValid() {
@@ -203,6 +206,14 @@ func (d *Directory) Failed(key pid.ID) {
 		delete(d.relays, key)
 		d.dirty = true
 	}
+}
+
+// Down reports whether a relay is left out since it could not be reached.
+func (d *Directory) Down(key pid.ID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.relays[key]
+	return k != nil && k.down()
 }
 
 // Worked notes that a relay was reached.
@@ -362,7 +373,7 @@ func (d *Directory) randomLocked(w draw) (Relay, bool) {
 }
 
 func (d *Directory) fitsLocked(k *known, w draw) bool {
-	if slices.Contains(w.avoid, k.Key) || !w.failed && !k.failed.IsZero() && time.Since(k.failed) < failurePause {
+	if slices.Contains(w.avoid, k.Key) || !w.failed && k.down() {
 		return false
 	}
 	for _, r := range w.taken {

@@ -415,6 +415,33 @@ func TestOwnOutageKeepsGuards(t *testing.T) {
 	})
 }
 
+// A relay is down from a failure until it works, or its pause is over.
+func TestDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := filled(t, 2)
+		k := d.Relays()[0].Key
+		down := func(want bool) {
+			t.Helper()
+			if d.Down(k) != want {
+				t.Errorf("down: %v", !want)
+			}
+		}
+		down(false)
+		d.Failed(k)
+		down(true)
+		d.Worked(k)
+		down(false)
+		d.Failed(k)
+		time.Sleep(failurePause - time.Second)
+		down(true)
+		time.Sleep(time.Second)
+		down(false)
+		if d.Down(pid.ID{1}) {
+			t.Error("a relay that is not known is down")
+		}
+	})
+}
+
 // One that fails again and again, while others work, is forgotten.
 func TestDeadRelaysAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
