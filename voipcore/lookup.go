@@ -52,7 +52,7 @@ func (c *Core) lookup(ctx context.Context, far pid.ID) (rec *wire.Record, asked 
 	for range lookupRelays {
 		ask()
 	}
-	best := found{err: ErrOffline}
+	var best found
 	missing := 0 // relays that found nothing: it takes two of them to say so
 	var settle <-chan time.Time
 	slow := time.NewTimer(headStart)
