@@ -211,8 +211,8 @@ func TestWrongUse(t *testing.T) {
 		fails(t, tt.status, tt.say, "", tt.args...)
 	}
 	succeeds(t, "", "pid", "new", state)
-	fails(t, 1, `no model "toaster": there is`, "", "run", state, socket, "--config", file("toaster.toml", "[board]\nname = \"toaster\"\n"))
-	fails(t, 1, "in.wav", "", "run", state, socket, "--config", file("mic.toml", "[board]\nname = \"sim\"\nmicrophone = \"in.wav\"\n"))
+	fails(t, 78, `no model "toaster": there is`, "", "run", state, socket, "--config", file("toaster.toml", "[board]\nname = \"toaster\"\n"))
+	fails(t, 78, "in.wav", "", "run", state, socket, "--config", file("mic.toml", "[board]\nname = \"sim\"\nmicrophone = \"in.wav\"\n"))
 	if err := os.WriteFile(contactsFile(filepath.Join(dir, "state")), []byte("[[contact]]\nname = 7\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

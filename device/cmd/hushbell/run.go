@@ -178,7 +178,7 @@ func (b *box) remember() device.Switch {
 func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (err error) {
 	limitMemory(boxMemory)
 	b := &box{places: p, log: log, system: systemd.New(log)}
-	l, err := b.claim()
+	policy, l, err := b.claim()
 	// Not before that: a box that was killed has left a door open, or a LED lit.
 	b.system.Backoff(ctx)
 	if err != nil {
@@ -189,10 +189,6 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	keys, err := loadKeys(b.dir, b.cfg.PID, log)
 	if err != nil {
 		return err
-	}
-	policy, err := b.policy(&b.cfg)
-	if err != nil {
-		return configError{err} // starting again heals neither contacts nor files
 	}
 	socket, err := p.socketFile()
 	if err != nil {
@@ -232,23 +228,26 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 
 // claim reads the configuration, locks the state directory, and opens the board,
 // which puts LEDs and outputs at rest.
-func (b *box) claim() (l *os.File, err error) {
+func (b *box) claim() (policy device.Policy, l *os.File, err error) {
 	if b.cfg, err = b.readConfig(); err != nil {
-		return nil, err
+		return policy, nil, err
 	}
 	if b.dir, err = b.stateDir(); err != nil {
-		return nil, err
+		return policy, nil, err
 	}
 	if l, err = lockState(b.dir); err != nil {
-		return nil, err
+		return policy, nil, err
 	}
 	o := boardOptions(&b.cfg.Board)
 	o.Log = b.log
 	linesOf(&o, &b.cfg)
-	if b.board, err = board.Open(b.cfg.Board.Name, o); err != nil {
-		return nil, errors.Join(err, l.Close())
+	if policy, err = b.policy(&b.cfg); err == nil {
+		b.board, err = board.Open(b.cfg.Board.Name, o)
 	}
-	return l, nil
+	if err != nil { // starting again heals neither contacts nor files, nor the board's name
+		return policy, nil, configError{errors.Join(err, l.Close())}
+	}
+	return policy, l, nil
 }
 
 // notify passes on what the Core tells. Once the box is online for the first
