@@ -147,7 +147,9 @@ func TestOnBoardDoctorOfRunningBox(t *testing.T) {
 	needBoard(t)
 	pullLine(t, 17, "pull-up")
 	c := onPi(t, loopback)
-	start(t, "", "run", "--state", c.state, "--config", c.file, "--socket", c.socket).expect("button is ready")
+	p := start(t, "", "run", "--state", c.state, "--config", c.file, "--socket", c.socket)
+	p.expect("button is ready")
+	p.expect("box is ready") // and what it prints about the socket
 	for range 2 {
 		o := c.examine("")
 		o.sound("box", "board", "rights")
