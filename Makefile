@@ -132,7 +132,7 @@ emulated:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./voipcore/...
-	$(GO) test -count=1 -run 'TestSpeedTable|TestInstructions' -table ./voipcore/voice/celt
+	$(GO) test -v -count=1 -run 'TestSpeedTable|TestInstructions' ./voipcore/voice/celt -table
 
 fuzz:
 	@for p in $$($(GO) list $(PACKAGES)); do \
