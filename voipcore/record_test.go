@@ -210,6 +210,7 @@ func TestLookupRelayThatLies(t *testing.T) {
 			fresh := forgery{key: k, seq: 6, rec: rec}
 			for a.put(t, fresh.item(t, today)) != nil {
 			}
+			a.learn(t, len(s.relays))
 			// Only the liar and one more can be drawn: both are asked.
 			for _, r := range s.relays[1:7] {
 				a.relays.Failed(r.cfg.RelayKey.ID())

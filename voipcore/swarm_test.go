@@ -212,6 +212,21 @@ func admit(pid.ID) Welcome { return Admit }
 
 func ring(pid.ID) Welcome { return Ring }
 
+// learn has a box find as many relays: at its first start it may have missed
+// some, which it finds within hours otherwise.
+func (b *box) learn(t *testing.T, relays int) {
+	t.Helper()
+	for range 100 {
+		if b.relays.Len() >= relays {
+			return
+		}
+		if err := b.node.Refresh(t.Context(), b.relays, b.cfg.Hops); err != nil {
+			t.Log(err)
+		}
+	}
+	t.Fatalf("of %d relays it has found %d", relays, b.relays.Len())
+}
+
 // call calls a pid and fails the test if that is refused.
 func (b *box) call(t testing.TB, far pid.ID) call.ID {
 	t.Helper()
