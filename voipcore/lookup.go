@@ -53,12 +53,12 @@ func (c *Core) lookup(ctx context.Context, far pid.ID) (rec *wire.Record, asked 
 		ask()
 	}
 	var best found
-	missing := 0 // relays that found nothing: it takes two of them to say so
+	missing := 0 // answers that there is none: it takes two, and nobody who says otherwise
 	var settle <-chan time.Time
 	slow := time.NewTimer(headStart)
 	defer slow.Stop()
 wait:
-	for pending := lookupRelays; pending > 0 && missing < lookupRelays; {
+	for pending := lookupRelays; pending > 0; {
 		select {
 		case f := <-answers:
 			pending--
@@ -88,7 +88,7 @@ wait:
 	switch {
 	case best.record != nil:
 		return best.record, asked, nil
-	case missing == lookupRelays:
+	case missing >= lookupRelays:
 		return nil, asked, ErrNotFound
 	}
 	return nil, asked, ErrOffline
