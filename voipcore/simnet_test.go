@@ -82,11 +82,17 @@ func (w *world) host(ip string) *simnet.Host { return w.Host(netip.MustParseAddr
 // addRelay starts a relay on a host.
 func (w *world) addRelay(t testing.TB, h *simnet.Host, change func(*Config)) *Core {
 	t.Helper()
+	return w.addRelayWith(t, h, change, nil)
+}
+
+// addRelayWith starts a relay that has another one in place of its DHT.
+func (w *world) addRelayWith(t testing.TB, h *simnet.Host, change func(*Config), lookups func(*Core) kx.DHT) *Core {
+	t.Helper()
 	cfg := Config{Listen: h.AddrPort(simPort), RelayKey: pid.NewKey(), Bootstrap: w.boot, Log: testLog("relay"), Network: simHost{h}}
 	if change != nil {
 		change(&cfg)
 	}
-	c, err := Open(cfg)
+	c, err := open(cfg, lookups)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,10 +157,17 @@ func (t *Tunnel) KeyExchange() string { return t.kex }
 // since UDP does not pass there.
 func (t *Tunnel) VoiceOverTCP() bool { return !t.first.l.udp.passes(time.Now()) }
 
+// requestTimeout bounds the wait for one answer: a lookup takes a hop dhtTimeout at
+// most, an EXTEND less, and both have a way there and back. Padding keeps the link of
+// a relay that never answers, so nothing else would end the wait.
+const requestTimeout = 30 * time.Second
+
 // request sends m to the last hop and waits for its answer, which must be of
 // type want.
 func (t *Tunnel) request(ctx context.Context, m *wire.HopMessage, want wire.Type) (*wire.HopMessage, error) {
-	stop := context.AfterFunc(ctx, func() { t.Close() })
+	limit, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stop := context.AfterFunc(limit, func() { t.Close() })
 	defer stop()
 	err := writeHopMessage(t.conn, m)
 	var reply *wire.HopMessage
