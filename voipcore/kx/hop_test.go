@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -387,6 +388,46 @@ func FuzzHopMessages(f *testing.F) {
 			if read := b[before : len(b)-r.Len()]; err != nil || !bytes.Equal(again, read) {
 				t.Fatalf("%x was taken for %x, %v", read, again, err)
 			}
+		}
+	})
+}
+
+// Who has a relay dial another one where it is not spoils his own EXTEND, and not
+// that of others to the same relay meanwhile.
+func TestExtendToAWrongAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		r, good := s.relay(t, nil, "5.5.0.1"), s.relay(t, nil, "5.6.0.1")
+		evil, honest := s.client(t, "9.9.0.1"), s.client(t, "9.8.0.1")
+		mute, err := s.Host(hostAddrs("5.7.0.1")...).Listen(simPort) // takes connections and says nothing
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mute.Close()
+
+		bad, err := evil.Build(t.Context(), path(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bad.Close()
+		var wg sync.WaitGroup
+		wg.Go(func() { extendFails(t, bad, Relay{good.Key, addrs("5.7.0.1:7000")}) })
+		time.Sleep(time.Second)
+		for range 2 {
+			start := time.Now()
+			tun, err := honest.Build(t.Context(), path(r, good))
+			if err != nil {
+				t.Fatalf("a tunnel to a relay that is where its descriptor says: %v", err)
+			}
+			tun.Close()
+			if d := time.Since(start); d > time.Second {
+				t.Errorf("a tunnel took %v", d)
+			}
+		}
+		wg.Wait()
+		if n := s.dials(r); n != 2 {
+			t.Errorf("the relay has dialled %d times, want once for each address", n)
 		}
 	})
 }

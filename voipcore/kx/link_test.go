@@ -277,7 +277,7 @@ func TestSharedDialOutlivesTheFirstDialler(t *testing.T) {
 		if err := <-second; dials.Load() != 2 || !errors.Is(err, ErrUnreachable) {
 			t.Errorf("after %d dials the second gets %v, want that of its own dial", dials.Load(), err)
 		}
-		if len(n.links.byKey) != 0 {
+		if len(n.links.dials) != 0 || len(n.links.byKey) != 0 {
 			t.Error("the failed dial is remembered")
 		}
 	})
@@ -617,5 +617,31 @@ func TestLeave(t *testing.T) {
 		}
 	case <-ctx.Done():
 		t.Error("the tunnel has not ended")
+	}
+}
+
+// Tunnel ids are not used twice on a link. When they are used up the next tunnel
+// gets a new link, and those that are there stay.
+func TestTunnelIDsUsedUp(t *testing.T) {
+	r, n := newLoopRelay(t, nil, Limits{}), newLoopClient(t)
+	last, err := n.Build(within(t), []Relay{r.Relay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last.Close()
+	full := last.first.l
+	full.mu.Lock()
+	full.nextID = 1<<32 - 1
+	full.mu.Unlock()
+	next, err := n.Build(within(t), []Relay{r.Relay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if next.first.l == full {
+		t.Error("the next tunnel is on the same link")
+	}
+	if _, err := last.Describe(within(t)); err != nil {
+		t.Errorf("the link's last tunnel: %v", err)
 	}
 }

@@ -22,7 +22,8 @@ type linkTable struct {
 	closed   bool
 	all      map[*link]bool
 	byUDP    map[uint32]*link
-	byKey    map[linkKey]*linkDial
+	byKey    map[linkKey]*link     // to share
+	dials    map[dialKey]*linkDial // under way
 	perHost  map[netip.Addr]int
 	accepted int // links accepted or in their handshake
 	dialed   int // links dialled for clients of ours, or on their way
@@ -35,8 +36,14 @@ type linkKey struct {
 	own   bool
 }
 
-// A linkDial is a link that is there, or on its way: done is closed when l or
-// err is set.
+// A dialKey names a dial that can be waited for: by its address, too, since anybody
+// can have a relay dial another one where it is not.
+type dialKey struct {
+	linkKey
+	addr netip.AddrPort // the first of those dialled
+}
+
+// A linkDial is the dial of a link: done is closed when l or err is set.
 type linkDial struct {
 	done   chan struct{}
 	l      *link
@@ -47,7 +54,8 @@ type linkDial struct {
 func (t *linkTable) init() {
 	t.all = map[*link]bool{}
 	t.byUDP = map[uint32]*link{}
-	t.byKey = map[linkKey]*linkDial{}
+	t.byKey = map[linkKey]*link{}
+	t.dials = map[dialKey]*linkDial{}
 	t.perHost = map[netip.Addr]int{}
 }
 
@@ -95,8 +103,7 @@ func (t *linkTable) release(count *int) {
 func (t *linkTable) has(k linkKey) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	d := t.byKey[k]
-	return d != nil && d.l != nil
+	return t.byKey[k] != nil
 }
 
 // add enters l under a fresh random UDP link id, and calls start unless the
@@ -128,8 +135,19 @@ func (t *linkTable) remove(l *link) {
 	if t.byUDP[l.udp.rxID] == l {
 		delete(t.byUDP, l.udp.rxID)
 	}
-	for k, d := range t.byKey {
-		if d.l == l {
+	t.unshareLocked(l)
+}
+
+// unshare has nobody find l any more; its tunnels stay.
+func (t *linkTable) unshare(l *link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unshareLocked(l)
+}
+
+func (t *linkTable) unshareLocked(l *link) {
+	for k, shared := range t.byKey {
+		if shared == l {
 			delete(t.byKey, k)
 		}
 	}
@@ -158,12 +176,7 @@ func (t *linkTable) list() []*link {
 func (t *linkTable) offer(l *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k := linkKey{relay: l.peer}
-	if old := t.byKey[k]; old == nil || old.l != nil {
-		d := &linkDial{done: make(chan struct{}), l: l}
-		close(d.done)
-		t.byKey[k] = d
-	}
+	t.byKey[linkKey{relay: l.peer}] = l
 }
 
 // close refuses further links and returns those that are there.
@@ -174,20 +187,24 @@ func (t *linkTable) close() []*link {
 	return t.list()
 }
 
-// linkTo returns a link to the relay, dialling one unless there is one to
-// share. A zero key is whoever answers at that address.
+// linkTo returns a link to the relay, dialling one of addrs, of which there is one at
+// least, unless there is a link to share. A zero key is whoever answers there.
 func (n *Node) linkTo(ctx context.Context, relay pid.ID, addrs []netip.AddrPort, own bool) (*link, error) {
 	if relay == (pid.ID{}) {
 		return n.dialLink(ctx, relay, addrs, own)
 	}
-	k := linkKey{relay, own}
+	k := dialKey{linkKey{relay, own}, addrs[0]}
 	var d *linkDial
 	for {
 		n.links.mu.Lock()
-		there := n.links.byKey[k]
+		if l := n.links.byKey[k.linkKey]; l != nil {
+			n.links.mu.Unlock()
+			return l, nil
+		}
+		there := n.links.dials[k]
 		if there == nil {
 			d = &linkDial{done: make(chan struct{})}
-			n.links.byKey[k] = d
+			n.links.dials[k] = d
 			n.links.mu.Unlock()
 			break
 		}
@@ -204,8 +221,9 @@ func (n *Node) linkTo(ctx context.Context, relay pid.ID, addrs []netip.AddrPort,
 	l, err := n.dialLink(ctx, relay, addrs, own)
 	n.links.mu.Lock()
 	d.l, d.err, d.gaveUp = l, err, err != nil && ctx.Err() != nil
-	if err != nil || !n.links.all[l] { // failed, or closed already
-		delete(n.links.byKey, k)
+	delete(n.links.dials, k)
+	if err == nil && n.links.all[l] { // not closed already
+		n.links.byKey[k.linkKey] = l
 	}
 	n.links.mu.Unlock()
 	close(d.done)
@@ -327,7 +345,9 @@ func (n *Node) openTunnel(ctx context.Context, relay pid.ID, addrs []netip.AddrP
 		if !errors.Is(err, errLinkClosed) {
 			return s, err
 		}
-		// It closed between the two calls, and has left the table: dial anew.
+		// It closed between the two calls, or all its tunnel ids are used up:
+		// dial anew.
+		n.links.unshare(l)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%w: %v", ErrUnreachable, ctx.Err())
 		}
