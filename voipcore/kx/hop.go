@@ -41,7 +41,7 @@ type hop struct {
 	opener *wire.LayerOpener // takes our layer off what the client sends
 	sealer *wire.LayerSealer // adds it to what it receives
 
-	lookups budget // of this tunnel's client; used by serve alone
+	lookups budget // of this tunnel's client, and its DESCRIBEs; used by serve alone
 
 	next atomic.Pointer[onward] // where the client's voice goes; nil before it goes anywhere
 }
@@ -74,7 +74,7 @@ func reasonOf(err error) wire.Reason {
 var errProtocol = errors.New("kx: client broke the protocol")
 
 func (h *hop) serve() error {
-	h.tls = tls.Server(h.in, keytls.Server(alpnHop, h.node.cert, tls.NoClientCert))
+	h.tls = tls.Server(paid{h.in}, keytls.Server(alpnHop, h.node.cert, tls.NoClientCert))
 	ctx, cancel := context.WithTimeout(h.node.ctx, handshakeTimeout)
 	err := h.tls.HandshakeContext(ctx)
 	cancel()
@@ -163,6 +163,7 @@ func (h *hop) refuse(request wire.Type, r wire.Reason) error {
 func (h *hop) answer(m *wire.HopMessage) error {
 	n := h.node
 	if m.Type == wire.KXDescribe {
+		h.slowDown() // a signature each, and much longer than the request
 		now := n.cfg.Clock.Now()
 		d := n.descriptor(now)
 		return h.say(&wire.HopMessage{Type: wire.KXDescriptor, Descriptor: d, Time: now.Unix()})
@@ -172,6 +173,19 @@ func (h *hop) answer(m *wire.HopMessage) error {
 		return h.say(h.lookup(m))
 	}
 	return fmt.Errorf("%w: %v", errProtocol, m.Type)
+}
+
+// slowDown lets a client wait that asks faster than tunnelLookups.
+func (h *hop) slowDown() {
+	wait, ok := h.lookups.take(time.Now(), 1)
+	if ok {
+		return
+	}
+	select {
+	case <-time.After(wait):
+		h.lookups.take(time.Now(), 1)
+	case <-h.node.ctx.Done():
+	}
 }
 
 // lookup has the DHT do what m asks, and returns the answer.
@@ -185,13 +199,7 @@ func (h *hop) lookup(m *wire.HopMessage) *wire.HopMessage {
 	if n.cfg.DHT == nil {
 		return failed
 	}
-	if wait, ok := h.lookups.take(time.Now(), 1); !ok {
-		select {
-		case <-time.After(wait):
-			h.lookups.take(time.Now(), 1)
-		case <-n.ctx.Done():
-		}
-	}
+	h.slowDown()
 	if _, ok := n.lookups.take(time.Now(), 1); !ok {
 		failed.Reason = wire.ReasonFull
 		return failed
@@ -300,23 +308,19 @@ func (h *hop) reach(m *wire.HopMessage) (*stream, error) {
 func (h *hop) pass(out *stream) error {
 	var wg sync.WaitGroup
 	end := func(why error) { h.in.destroyWith(reasonOf(why)) }
-	wg.Go(func() { end(h.node.pump(h.tls, out)) })
-	end(h.node.pump(out, h.tls))
+	wg.Go(func() { end(pump(h.tls, out)) })
+	end(pump(paid{out}, h.tls))
 	out.Close()
 	wg.Wait()
 	return nil
 }
 
-// pump copies for others until one side ends, as fast as the quota lets it. A
-// plain io.Copy would take 32 kB a side.
-func (n *Node) pump(dst io.Writer, src io.Reader) error {
+// pump copies until one side ends. A plain io.Copy would take 32 kB a side.
+func pump(dst io.Writer, src io.Reader) error {
 	var b [pipeBuffer]byte
 	for {
 		size, err := src.Read(b[:])
 		if size > 0 {
-			if err := n.quota.stream(n.ctx, size); err != nil {
-				return err
-			}
 			if _, err := dst.Write(b[:size]); err != nil {
 				return err
 			}
@@ -325,6 +329,18 @@ func (n *Node) pump(dst io.Writer, src io.Reader) error {
 			return err
 		}
 	}
+}
+
+// paid is a stream whose writes are what a relay does for others: handshakes, answers
+// and what it carries. They go as fast as its quota lets them.
+type paid struct{ *stream }
+
+func (p paid) Write(b []byte) (int, error) {
+	n := p.l.node
+	if err := n.quota.stream(n.ctx, len(b)); err != nil {
+		return 0, err
+	}
+	return p.stream.Write(b)
 }
 
 // takeVoice takes a cell from the client one layer further.

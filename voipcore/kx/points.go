@@ -190,13 +190,10 @@ func (h *hop) register(m *wire.HopMessage) error {
 	if err != nil {
 		return err
 	}
-	if err := h.node.quota.stream(h.node.ctx, n); err != nil {
-		return err
-	}
 	if _, err := peer.tls.Write(b[:n]); err != nil {
 		return err
 	}
-	return h.node.pump(peer.tls, h.tls)
+	return pump(peer.tls, h.tls)
 }
 
 // join splices the tunnel to one of the callee's.
@@ -227,7 +224,7 @@ func (h *hop) join(m *wire.HopMessage) error {
 			return err
 		}
 		w.joined <- h
-		err := h.node.pump(w.h.tls, h.tls)
+		err := pump(w.h.tls, h.tls)
 		w.h.in.destroyWith(reasonOf(err))
 		return err
 	}

@@ -28,9 +28,10 @@ const (
 )
 
 // A quota bounds what a relay carries for others by Limits.Bandwidth and
-// Limits.Monthly: the cells of their tunnels that it sends on. What it
-// receives is as much again; its own tunnels, the DHT and what keeps links
-// alive do not count. A nil quota bounds nothing. Safe for concurrent use.
+// Limits.Monthly: the cells of their tunnels that it sends, be it that it carries
+// them or that it answers. What it receives is as much again; its own tunnels, the DHT
+// and what keeps links alive do not count. A nil quota bounds nothing. Safe for
+// concurrent use.
 //
 // At the bandwidth new tunnels are refused as full, streams become slower, down
 // to half of it, and voice that does not fit beside them is dropped and counted.

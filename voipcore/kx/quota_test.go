@@ -110,6 +110,55 @@ func TestBandwidth(t *testing.T) {
 	})
 }
 
+// usedNow is how much of the month's bytes is used up.
+func (q *quota) usedNow() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.used
+}
+
+// Handshakes and answers are of a relay's bytes, too, and a client who asks without
+// end is not answered as fast.
+func TestAnswersCountForTheQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		r, n := s.bounded(t, "5.5.0.1", nil, Limits{Monthly: 1 << 30}, ""), s.client(t, "9.9.0.1")
+		tun, err := n.Build(t.Context(), path(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		built := r.quota.usedNow()
+		if built < 2*wire.CellSize { // the key exchange alone takes more than one cell
+			t.Errorf("a tunnel was built with %d bytes of the month", built)
+		}
+		time.AfterFunc(10*time.Second, func() { tun.Close() })
+		go func() {
+			var many []byte
+			var err error
+			for range 100 {
+				many, err = (&wire.HopMessage{Type: wire.KXDescribe}).Append(many)
+			}
+			for err == nil {
+				_, err = tun.conn.Write(many)
+			}
+		}()
+		answers := int64(0)
+		for {
+			if _, err := readHopMessage(tun.conn, &tun.buf); err != nil {
+				break
+			}
+			answers++
+		}
+		if answers < tunnelLookupBurst || answers > tunnelLookupBurst+10*tunnelLookups {
+			t.Errorf("%d answers in 10 s, want %d at once and %d a second", answers, tunnelLookupBurst, tunnelLookups)
+		}
+		if got := r.quota.usedNow() - built; got < answers*wire.CellSize {
+			t.Errorf("%d answers took %d bytes of the month, want a cell each", answers, got)
+		}
+	})
+}
+
 // A setClock is a clock that a test sets.
 type setClock struct {
 	systemClock
