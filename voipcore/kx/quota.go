@@ -25,6 +25,9 @@ const (
 	// many parts is used up, which is little for a flash card, and little to
 	// forget when the plug is pulled.
 	quotaSteps = 200
+	// monthBack is for how long the clock has to say that it is an earlier month
+	// before it is believed: boards without a battery wake up in the past.
+	monthBack = 24 * time.Hour
 )
 
 // A quota bounds what a relay carries for others by Limits.Bandwidth and
@@ -48,6 +51,7 @@ type quota struct {
 
 	mu    sync.Mutex // guards what follows; never held over I/O
 	month string     // of used, as 2006-01
+	back  time.Time  // since when the clock says that it is an earlier one; zero if it does not
 	used  int64
 	saved int64 // used as the file has it
 	over  bool  // used up, and the log was told
@@ -88,19 +92,27 @@ func isMonth(s string) bool {
 	return err == nil
 }
 
-// tick notes the time, now and then: a new month begins at zero. A clock that
-// goes back does not begin one.
+// tick notes the time, now and then: a new month begins at zero. A clock that goes
+// back begins none; if it stays there, it was ahead before, and what was counted is of
+// the month that it says now.
 func (q *quota) tick(now time.Time) {
 	if q == nil || q.monthly == 0 {
 		return
 	}
 	q.mu.Lock()
-	if m := now.UTC().Format(monthLayout); m > q.month {
+	switch m := now.UTC().Format(monthLayout); {
+	case m > q.month:
 		if q.over {
 			q.log.Info("a new month: the relay carries for others again")
 		}
 		q.month, q.used, q.over = m, 0, false
-		q.saved = -1 // the file has another month
+		q.back, q.saved = time.Time{}, -1 // the file has another month
+	case m == q.month:
+		q.back = time.Time{}
+	case q.back.IsZero():
+		q.back = time.Now()
+	case time.Since(q.back) >= monthBack:
+		q.month, q.back, q.saved = m, time.Time{}, -1
 	}
 	due := q.saved < 0 || q.used-q.saved > q.monthly/quotaSteps
 	q.mu.Unlock()

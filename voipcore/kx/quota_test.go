@@ -245,6 +245,50 @@ func TestMonthly(t *testing.T) {
 	})
 }
 
+// A relay whose clock was once years ahead counts the months of the right one, a day
+// after that was set, and forgets nothing by it.
+func TestMonthOfAClockThatWasAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		day := func(text string) time.Time {
+			at, err := time.Parse(time.DateOnly, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return at
+		}
+		file := filepath.Join(t.TempDir(), "traffic")
+		open := func(now time.Time) *quota {
+			q, err := openQuota(Limits{Monthly: 1000}, file, now, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return q
+		}
+		q := open(day("2036-02-07"))
+		for q.count(100) {
+		}
+		right := day("2026-11-27")
+		q.tick(right)
+		time.Sleep(monthBack - time.Minute)
+		q.tick(right)
+		if q.month != "2036-02" {
+			t.Errorf("the month is %s as soon as a clock says so", q.month)
+		}
+		time.Sleep(time.Minute)
+		q.tick(right)
+		if q.month != "2026-11" || q.admits() {
+			t.Errorf("a day later the month is %s, with room: %v", q.month, q.admits())
+		}
+		q = open(day("2026-11-30"))
+		if q.used != 1000 {
+			t.Errorf("the file has %d bytes of %s", q.used, q.month)
+		}
+		if q.tick(day("2026-12-01")); !q.admits() || q.used != 0 {
+			t.Errorf("in the next month %d bytes are used", q.used)
+		}
+	})
+}
+
 // The month's count is written whenever a part of it is used up, and not for
 // every cell; a file that is none is written anew, and one that cannot be read
 // is an error.
