@@ -36,6 +36,8 @@ type Directory struct {
 	file string // "" keeps it in memory
 	test bool   // every address is a network of its own
 
+	saving sync.Mutex // held by who writes the file, over mu
+
 	mu     sync.Mutex // guards what follows
 	relays map[pid.ID]*known
 	guards []pid.ID  // in order of preference
@@ -112,6 +114,8 @@ func (d *Directory) readLine(line string) {
 
 // Save writes the cache to its file if it has changed.
 func (d *Directory) Save() error {
+	d.saving.Lock()
+	defer d.saving.Unlock()
 	d.mu.Lock()
 	var b bytes.Buffer
 	for _, g := range d.guards {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -482,4 +483,29 @@ func TestDeadRelaysAreForgotten(t *testing.T) {
 		d.Failed(pid.ID{1}) // one that is not known
 		d.Worked(pid.ID{1})
 	})
+}
+
+// Each pid of a box saves the cache when it is published, at midnight all at once.
+func TestDirectorySavedByTwoAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "relays")
+	d, err := OpenDirectory(file, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range 30 {
+				d.Add(described(t, "5.5.0.1", ""))
+				if err := d.Save(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	again, err := OpenDirectory(file, true)
+	if err != nil || again.Len() != d.Len() {
+		t.Errorf("the file has %d relays, want %d, %v", again.Len(), d.Len(), err)
+	}
 }
