@@ -92,6 +92,12 @@ func (n *Node) describe(ctx context.Context, d *Directory, path []Relay) error {
 	if desc.Port != at.Port() || desc.V4 != at.Addr() && desc.V6 != at.Addr() {
 		return fmt.Errorf("%w: descriptor of another address", ErrRefused)
 	}
+	// Of its second address nothing is known but that it must be no machine of ours.
+	for _, a := range (&known{Descriptor: desc}).relay().Addrs {
+		if !n.allowed(a) {
+			return fmt.Errorf("%w: descriptor with an address that is none of the Internet", ErrRefused)
+		}
+	}
 	d.Add(desc)
 	return nil
 }

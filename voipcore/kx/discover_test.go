@@ -7,8 +7,10 @@ import (
 	"net/netip"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"hushbell/voipcore/internal/simnet"
 	"hushbell/voipcore/pid"
 	"hushbell/voipcore/wire"
 )
@@ -111,6 +113,40 @@ func TestDiscoverTakesNoLies(t *testing.T) {
 			t.Errorf("%v counts as known", a)
 		}
 	}
+}
+
+// A relay was asked at one of its addresses; of the other one there is its word. So
+// it must not be in the network of whoever asks, and it has no vote on the time.
+func TestSecondAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		h := s.Host(hostAddrs("2600:1::1")...)
+		l, err := h.Listen(simPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clock := new(recordingClock)
+		n := s.open(t, s.Host(hostAddrs("2600:9::1")...), Config{Clock: clock})
+		r := s.relayWith(t, h, l, pid.NewKey(), nil, addrs("192.168.1.1:7000", "[2600:1::1]:7000"))
+		d := newDirectory(t)
+		if err := n.Discover(t.Context(), d, r.Addrs[1:], nil); !errors.Is(err, ErrFewRelays) || d.Len() != 0 {
+			t.Errorf("a relay that says it is at %v, too: %d are known, %v", r.Addrs[0], d.Len(), err)
+		}
+		other := addrs("5.5.0.1:7000", "[2600:1::1]:7000")
+		r.cfg.Addrs = other
+		if err := n.Discover(t.Context(), d, other[1:], nil); err != nil {
+			t.Fatal(err)
+		}
+		tun, err := n.Build(t.Context(), d.Relays()[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		tun.Close()
+		if clock.count(other[0]) != 0 || clock.count(other[1]) == 0 {
+			t.Errorf("the time was told by %v", clock.told)
+		}
+	})
 }
 
 // Later relays are learned through tunnels: the one that is asked sees a relay,

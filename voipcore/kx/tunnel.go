@@ -141,7 +141,11 @@ func (t *Tunnel) addHop(ctx context.Context, r Relay) error {
 func (t *Tunnel) askTime(ctx context.Context, r Relay) error {
 	m, err := t.request(ctx, &wire.HopMessage{Type: wire.KXDescribe}, wire.KXDescriptor)
 	if err == nil {
-		t.node.cfg.Clock.Told(r.Addrs[0], time.Unix(m.Time, 0))
+		at := r.Addrs[0] // as the hop before was told to dial it
+		if t.hops == 1 {
+			at = t.first.l.remote // as we did
+		}
+		t.node.cfg.Clock.Told(at, time.Unix(m.Time, 0))
 	}
 	return err
 }
