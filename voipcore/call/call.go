@@ -151,6 +151,13 @@ func (c Call) judge(e Event) Kind {
 		if e.NoT != c.Tries {
 			return Malformed
 		}
+		if c.State == Ringing && c.Tries >= c.Rules.Tries {
+			return triesUsed
+		}
+	case GotWaiting:
+		if c.State == Occupied && c.Waits >= c.Rules.Waits {
+			return waitsUsed
+		}
 	case GotWaitingOK:
 		if e.TTW == 0 { // it would have us ask without a pause
 			return Malformed
@@ -211,6 +218,7 @@ func (c *Call) fill(d Do) Action {
 		c.Tries++
 	case SendWaitingOK:
 		c.TTW = c.Rules.TTW
+		c.Waits++
 		a.TTW = c.TTW
 	case SendParameters:
 		a.Params = c.Rules.Offer

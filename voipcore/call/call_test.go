@@ -37,6 +37,12 @@ func variants() (names []string, events []Event, prepare []func(*Call)) {
 			add(" (in order)", e, same)
 			e.NoT = 2
 			add(" (a try left out)", e, same)
+			e.NoT = New(Rules{}).Rules.Tries
+			add(" (none left)", e, func(c *Call) { c.Tries = c.Rules.Tries })
+			continue
+		case GotWaiting:
+			add("", e, same)
+			add(" (none left)", e, func(c *Call) { c.Waits = c.Rules.Waits })
 			continue
 		case GotWaitingOK:
 			e.TTW = 5
@@ -62,6 +68,39 @@ func variants() (names []string, events []Event, prepare []func(*Call)) {
 		add("", e, same)
 	}
 	return
+}
+
+// A caller's tries and waits are counted at the callee, too: he rings, and keeps the
+// one place in the queue, for so long and no longer, whatever he sends.
+func TestCallerWithoutEnd(t *testing.T) {
+	follow := func(c Call, kinds ...Kind) Call {
+		for _, k := range kinds {
+			c, _ = c.Step(Event{Kind: k, NoT: c.Tries, Params: DefaultParams})
+		}
+		return c
+	}
+	c := follow(New(Rules{}), Arrived, GotHeartBeat)
+	rings := 0
+	for c = follow(c, GotInitiate, Allow, GotBusy, LineFree, GotParameters); c.State == Ringing; rings++ {
+		c = follow(c, GotInitiate, Allow, GotBusy, LineFree, GotParameters)
+		if rings > 100 {
+			break
+		}
+	}
+	if rings != int(c.Rules.Tries) || c.State != Ending {
+		t.Errorf("it rang %d times, then it is %v; want %d rings and the end", rings, c.State, c.Rules.Tries)
+	}
+	c = follow(New(Rules{}), Arrived, GotHeartBeat, GotInitiate, Allow)
+	waits := 0
+	for c = follow(c, GotBusy, LineTaken, GotWaiting, QueueRoom); c.State == Queued; waits++ {
+		c = follow(c, GotBusy, LineTaken, GotWaiting, QueueRoom)
+		if waits > 100 {
+			break
+		}
+	}
+	if waits != int(c.Rules.Waits) || c.State != Refused {
+		t.Errorf("it waited %d times, then it is %v; want %d and no", waits, c.State, c.Rules.Waits)
+	}
 }
 
 // The golden file shows a reviewer the whole table, and what a change did to it.

@@ -146,6 +146,7 @@ var rows = [numStates]row{
 	},
 	Occupied: {
 		GotWaiting: {Sorting, []Do{AskQueue}},
+		waitsUsed:  {Refused, []Do{SendWaitingNo, TellMissed}}, // it keeps the place from others
 		Answer:     {stay, nil},
 	},
 	Sorting: {
@@ -160,6 +161,7 @@ var rows = [numStates]row{
 	Ringing: {
 		Answer:      {Answered, []Do{SendParametersReply, TellAnswered}},
 		GotInitiate: {Judging, []Do{AskPolicy}}, // the next try
+		triesUsed:   {Ending, []Do{SendTerminate, TellMissed}},
 	},
 	Answered: {
 		// The caller's next try and our answer have crossed: it takes the answer.
