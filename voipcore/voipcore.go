@@ -153,7 +153,11 @@ func open(cfg Config, lookups func(*Core) kx.DHT) (*Core, error) {
 		guests: make(chan struct{}, maxGuests), lost: make(chan struct{}, 1),
 	}
 	var err error
-	if c.relays, err = kx.OpenDirectory(cfg.file("relays"), cfg.TestNetwork); err != nil {
+	var self pid.ID
+	if cfg.RelayKey != nil {
+		self = cfg.RelayKey.ID()
+	}
+	if c.relays, err = kx.OpenDirectory(cfg.file("relays"), cfg.TestNetwork, self); err != nil {
 		return nil, err
 	}
 	if c.seqs, err = openSeqs(cfg.file("published")); err != nil {

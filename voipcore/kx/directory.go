@@ -35,6 +35,7 @@ const (
 type Directory struct {
 	file string // "" keeps it in memory
 	test bool   // every address is a network of its own
+	self pid.ID // our own relay's; zero if there is none
 
 	saving sync.Mutex // held by who writes the file, over mu
 
@@ -69,9 +70,10 @@ func (k *known) relay() Relay {
 
 // OpenDirectory reads the cache from file, which need not exist. Lines that do
 // not decode are skipped: relays are found again. In a test network addresses
-// of one host count as different networks.
-func OpenDirectory(file string, testNetwork bool) (*Directory, error) {
-	d := &Directory{file: file, test: testNetwork, relays: map[pid.ID]*known{}}
+// of one host count as different networks. self is the key of this node's own
+// relay, zero if it is none.
+func OpenDirectory(file string, testNetwork bool, self pid.ID) (*Directory, error) {
+	d := &Directory{file: file, test: testNetwork, self: self, relays: map[pid.ID]*known{}}
 	if file == "" {
 		return d, nil
 	}
@@ -107,7 +109,7 @@ func (d *Directory) readLine(line string) {
 		if err == nil && desc.Verify(time.Unix(0, 0)) == nil {
 			d.relays[desc.Key] = &known{Descriptor: desc}
 		}
-	case kind == "guard" && len(b) == len(pid.ID{}) && len(d.guards) < maxGuards:
+	case kind == "guard" && len(b) == len(pid.ID{}) && pid.ID(b) != d.self && len(d.guards) < maxGuards:
 		d.guards = append(d.guards, pid.ID(b))
 	}
 }
@@ -253,6 +255,10 @@ func (d *Directory) RenewGuards(since time.Time) {
 // failed of late, for it may have been our own network that failed. With last's
 // key zero the end is drawn too, in other networks than those of avoid if it can
 // be: relays of one network are likely to have one owner.
+//
+// Our own relay can be the end, as any other one, for who watches which ends are
+// never taken would learn where we are. It is no hop before: the next one would see
+// our address as that of the hop before it, and there is a hop less than it seems.
 func (d *Directory) Path(hops int, last Relay, avoid ...pid.ID) ([]Relay, error) {
 	if hops < 1 || hops > wire.MaxLayers {
 		return nil, fmt.Errorf("kx: a path of %d hops: 1 to %d can be built", hops, wire.MaxLayers)
@@ -294,20 +300,22 @@ func (d *Directory) pathLocked(hops int, last Relay, w draw) ([]Relay, bool) {
 		w.taken = append(w.taken, last)
 	}
 	for len(path) < hops {
+		end, here := len(path) == hops-1, w
+		if end {
+			here.taken = append(slices.Clone(w.taken), w.apart...)
+		} else {
+			here.taken = append(slices.Clone(w.taken), Relay{Key: d.self})
+		}
 		var r Relay
 		var ok bool
 		switch {
-		case ends && len(path) == hops-1:
+		case end && ends:
 			r, ok = last, true
-		case hops > 1 && len(path) == 0:
-			r, ok = d.guardLocked(w)
+		case !end && len(path) == 0:
+			r, ok = d.guardLocked(here)
 		default: // not another guard, if it can be: guards know who we are
-			w := w
-			if len(path) == hops-1 {
-				w.taken = append(slices.Clone(w.taken), w.apart...)
-			}
-			if r, ok = d.randomLocked(w.but(d.guards)); !ok {
-				r, ok = d.randomLocked(w)
+			if r, ok = d.randomLocked(here.but(d.guards)); !ok {
+				r, ok = d.randomLocked(here)
 			}
 		}
 		if !ok {

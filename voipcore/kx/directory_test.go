@@ -35,7 +35,7 @@ func described(t testing.TB, v4, v6 string) wire.Descriptor {
 // filled returns a directory with n relays in networks of their own.
 func filled(t testing.TB, n int) *Directory {
 	t.Helper()
-	d, err := OpenDirectory("", false)
+	d, err := OpenDirectory("", false, pid.ID{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func filled(t testing.TB, n int) *Directory {
 
 func TestDirectorySurvivesRestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "relays")
-	d, err := OpenDirectory(file, false)
+	d, err := OpenDirectory(file, false, pid.ID{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestDirectorySurvivesRestart(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of the file: %v, %v", info.Mode(), err)
 	}
-	again, err := OpenDirectory(file, false)
+	again, err := OpenDirectory(file, false, pid.ID{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func sortedRelays(d *Directory) string {
 // A Save that failed is done again.
 func TestDirectorySaveFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "missing")
-	d, err := OpenDirectory(filepath.Join(dir, "relays"), false)
+	d, err := OpenDirectory(filepath.Join(dir, "relays"), false, pid.ID{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestDirectorySaveFails(t *testing.T) {
 	if err := d.Save(); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := OpenDirectory(filepath.Join(dir, "relays"), false); err != nil || again.Len() != 1 {
+	if again, err := OpenDirectory(filepath.Join(dir, "relays"), false, pid.ID{}); err != nil || again.Len() != 1 {
 		t.Errorf("%d relays after the second Save, %v", again.Len(), err)
 	}
 }
@@ -132,7 +132,7 @@ func TestDirectoryReadsDamagedFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := OpenDirectory(file, false)
+	d, err := OpenDirectory(file, false, pid.ID{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestDirectoryReadsDamagedFile(t *testing.T) {
 	if d.Knows(addrs("5.2.0.1:7000")[0], time.Now()) {
 		t.Error("a descriptor that is out of date counts as known")
 	}
-	if _, err := OpenDirectory(t.TempDir(), false); err == nil {
+	if _, err := OpenDirectory(t.TempDir(), false, pid.ID{}); err == nil {
 		t.Error("a folder was read as a file")
 	}
 }
@@ -485,10 +485,49 @@ func TestDeadRelaysAreForgotten(t *testing.T) {
 	})
 }
 
+// Our own relay is the end of paths as others are, and nothing else in them, though
+// it was a guard of an earlier file.
+func TestPathsThroughOurselves(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "relays")
+	k := pid.NewKey()
+	self := k.ID()
+	if err := os.WriteFile(file, fmt.Appendf(nil, "guard %s\n", base64.StdEncoding.EncodeToString(self[:])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := OpenDirectory(file, false, self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := described(t, "5.1.0.1", "")
+	own.Sign(k)
+	d.Add(own)
+	for i := range 4 {
+		d.Add(described(t, fmt.Sprintf("5.%d.0.1", i+2), ""))
+	}
+	ends := 0
+	for range 300 {
+		path, err := d.Path(3, Relay{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range path {
+			switch {
+			case r.Key == self && i < len(path)-1:
+				t.Fatalf("our own relay is hop %d of a path", i+1)
+			case r.Key == self:
+				ends++
+			}
+		}
+	}
+	if ends < 30 { // 100 are to come
+		t.Errorf("our own relay is the end of %d of 300 paths", ends)
+	}
+}
+
 // Each pid of a box saves the cache when it is published, at midnight all at once.
 func TestDirectorySavedByTwoAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "relays")
-	d, err := OpenDirectory(file, true)
+	d, err := OpenDirectory(file, true, pid.ID{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -504,7 +543,7 @@ func TestDirectorySavedByTwoAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	again, err := OpenDirectory(file, true)
+	again, err := OpenDirectory(file, true, pid.ID{})
 	if err != nil || again.Len() != d.Len() {
 		t.Errorf("the file has %d relays, want %d, %v", again.Len(), d.Len(), err)
 	}

@@ -38,7 +38,7 @@ func (d *mapDHT) add(a netip.AddrPort) {
 
 func newDirectory(t testing.TB) *Directory {
 	t.Helper()
-	d, err := OpenDirectory(filepath.Join(t.TempDir(), "relays"), true)
+	d, err := OpenDirectory(filepath.Join(t.TempDir(), "relays"), true, pid.ID{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestDiscover(t *testing.T) {
 				t.Errorf("%s: %v is not known", name, r.Addrs[0])
 			}
 		}
-		again, err := OpenDirectory(d.file, true)
+		again, err := OpenDirectory(d.file, true, pid.ID{})
 		if err != nil || again.Len() != len(rs) {
 			t.Errorf("%s: %d relays were saved, %v", name, again.Len(), err)
 		}
