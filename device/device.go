@@ -116,7 +116,8 @@ func New(o Options) *Device {
 	d := &Device{o: o, sound: newSound(o.Microphone, o.Speaker, o.Policy.Tones, o.Log), queue: newQueue()}
 	d.policy.Store(&o.Policy)
 	d.status.Since = time.Now()
-	d.status.Quiet, d.status.Switch = o.Quiet.at(d.scheduled())
+	d.status.Quiet, _ = o.Quiet.at(d.scheduled())
+	d.status.Switch = o.Quiet // if it goes back, Run tells
 	d.quiet.Store(d.status.Quiet)
 	return d
 }
@@ -388,6 +389,7 @@ func (d *Device) scheduled() bool {
 
 // setQuiet switches do-not-disturb.
 func (d *Device) setQuiet(s Switch) {
+	_, s = s.at(d.scheduled())
 	d.mu.Lock()
 	d.status.Switch = s
 	d.mu.Unlock()
@@ -397,11 +399,15 @@ func (d *Device) setQuiet(s Switch) {
 
 // checkQuiet has do-not-disturb begin or end if it is time.
 func (d *Device) checkQuiet() {
-	quiet, now := d.status.Switch.at(d.scheduled())
+	was := d.status.Switch
+	quiet, now := was.at(d.scheduled())
 	d.mu.Lock()
 	d.status.Quiet, d.status.Switch = quiet, now
 	d.mu.Unlock()
 	d.quiet.Store(quiet)
+	if now != was { // it has gone back by itself: who keeps it over a start must know
+		d.o.Tell(News{Kind: NewsQuiet, At: time.Now(), State: d.m.State})
+	}
 	if quiet == d.m.Quiet {
 		return
 	}

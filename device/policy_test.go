@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -372,5 +373,55 @@ func TestDiagnose(t *testing.T) {
 		b.Diagnose(0)
 		synctest.Wait()
 		b.want(Idle)
+	})
+}
+
+// Off is for the night that it was said in. Who keeps the switch over a start is told
+// when it goes back, or the next start takes it for the night that is then.
+func TestOffIsOverForWhoKeepsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var night atomic.Bool
+		saved := On // as a box does: with each NewsQuiet
+		var d *Device
+		start := func(s Switch) (end func()) {
+			d = New(Options{
+				Own: pid.KeyFromSeed([32]byte{2}), Policy: Policy{Quiet: func(time.Time) bool { return night.Load() }}, Quiet: s,
+				Microphone: &fakeCard{}, Speaker: &fakeCard{}, Lamp: &fakeLamp{}, Log: slog.New(slog.DiscardHandler),
+				Tell: func(n News) {
+					if n.Kind == NewsQuiet {
+						saved = d.Status().Switch
+					}
+				},
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- d.Run(ctx, &fakeCore{}) }()
+			synctest.Wait()
+			return func() { cancel(); <-done }
+		}
+		night.Store(true)
+		end := start(Scheduled)
+		if err := d.SetQuiet(t.Context(), Off); err != nil {
+			t.Fatal(err)
+		}
+		night.Store(false)
+		time.Sleep(quietEvery + time.Second)
+		synctest.Wait()
+		if now := d.Status().Switch; now != Scheduled || saved != Scheduled {
+			t.Errorf("in the morning the switch is %v, saved is %v", now, saved)
+		}
+		end()
+
+		saved = Off // the box was off when the night ended
+		start(saved)()
+		if saved != Scheduled {
+			t.Errorf("started by day, saved stays %v", saved)
+		}
+		night.Store(true)
+		end = start(saved) // such as an upgrade in the next night
+		if !d.Status().Quiet {
+			t.Error("in the next night it rings")
+		}
+		end()
 	})
 }
