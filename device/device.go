@@ -258,6 +258,9 @@ func (d *Device) gesture(g Gesture) {
 		return
 	}
 	d.o.Log.Info("button pressed", "state", d.m.State)
+	if g.Kind == HoldStart && d.m.State.Voice() {
+		action = Action{} // held in a call it talks, whatever a press does
+	}
 	switch action.Do {
 	case DoQuiet:
 		d.setQuiet(d.status.Switch.toggle(d.scheduled()))

@@ -193,3 +193,30 @@ func TestOtherTones(t *testing.T) {
 		b.tell(voipcore.Missed, 1)
 	})
 }
+
+// Who holds a button for push to talk in a call talks, whatever else its press does.
+func TestHeldButtonTalks(t *testing.T) {
+	for name, action := range map[string]Action{"door": {Do: DoDoor}, "dnd": {Do: DoQuiet}, "hang up": {Do: DoHangUp}, "call": {DoCall, "workshop"}} {
+		onBench(t, func(t *testing.T, b *bench) {
+			p := b.policy()
+			p.PushToTalk = true
+			p.Buttons["2"] = Button{Press: action}
+			b.Configure(p)
+			b.press()
+			b.tell(voipcore.Answered, 1)
+			b.want(InCall, "call")
+			b.gesture("2", HoldStart)
+			time.Sleep(40 * time.Millisecond)
+			loud := b.core.loud.Load()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if n := b.core.loud.Load() - loud; n < 48 {
+				t.Errorf("%s: held for a second, %d frames are spoken", name, n)
+			}
+			if asked := b.core.take(); len(asked) > 0 || b.Status().Quiet || b.Status().State != InCall {
+				t.Errorf("%s: held, it asks for %q, do-not-disturb is %v, state %v", name, asked, b.Status().Quiet, b.Status().State)
+			}
+			b.gesture("2", HoldEnd)
+		})
+	}
+}
