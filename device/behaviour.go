@@ -214,7 +214,7 @@ func (m Machine) Step(e Event) (Machine, []Do) {
 	if !ok {
 		return m, nil
 	}
-	was := m.State
+	was, before := m.State, m.Call
 	if m.State = t.next; m.State == rest {
 		m.State = m.rest()
 	}
@@ -230,6 +230,9 @@ func (m Machine) Step(e Event) (Machine, []Do) {
 	}
 	if m.State != CallWaiting {
 		m.Waits = 0
+	}
+	if !m.Alive() || states[was].group == talking && m.Call != before {
+		m.Held = false // that it was let go may never be told: the next call begins mute
 	}
 	return m, append(brings(was, m.State), t.do...)
 }

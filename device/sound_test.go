@@ -9,6 +9,7 @@ import (
 
 	"hushbell/device/tone"
 	"hushbell/voipcore"
+	"hushbell/voipcore/call"
 )
 
 // hears returns how many frames of tones and of the far end's voice are heard
@@ -219,4 +220,35 @@ func TestHeldButtonTalks(t *testing.T) {
 			b.gesture("2", HoldEnd)
 		})
 	}
+}
+
+// Who never lets go, as a command that said hold and was killed, does not leave the
+// microphone open in the calls after this one.
+func TestHoldEndsWithTheCall(t *testing.T) {
+	onBench(t, func(t *testing.T, b *bench) {
+		p := b.policy()
+		p.PushToTalk = true
+		b.Configure(p)
+		b.gesture("", HoldStart)
+		b.tell(voipcore.Answered, 1)
+		heard := func() int64 {
+			time.Sleep(40 * time.Millisecond)
+			loud := b.core.loud.Load()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			return b.core.loud.Load() - loud
+		}
+		if n := heard(); n < 48 {
+			t.Errorf("held for a second, %d frames are spoken", n)
+		}
+		b.tell(voipcore.Ended, 1)
+		time.Sleep(time.Hour)
+		for _, id := range []call.ID{2, 3} { // by itself: nobody is there; 3 takes the line from 2
+			b.tell(voipcore.Answered, id)
+			if n := heard(); n > 0 {
+				t.Errorf("call %d: nobody holds the button, and %d frames are spoken in a second", id, n)
+			}
+			b.gesture("", HoldStart)
+		}
+	})
 }
