@@ -353,3 +353,25 @@ func wakeUps(t *testing.T, process int) (n int) {
 	}
 	return n
 }
+
+// A talk button that comes with a reload cannot be held before the next start, so the
+// microphone stays on until then; one that goes can be held until then.
+func TestReloadOfPushToTalk(t *testing.T) {
+	const plain, talk = "[button]\ncall = \"far\"\n", "[button]\ncall = \"far\"\ntalk = true\n"
+	read := func(text string) config.Config {
+		cfg, err := config.Parse("f", text)
+		check(t, err)
+		return cfg
+	}
+	for _, start := range []string{plain, talk} {
+		b := &box{places: &places{config: filepath.Join(t.TempDir(), configName)}, dir: t.TempDir(), cfg: read(start)}
+		for _, now := range []string{plain, talk} {
+			cfg := read(now)
+			p, err := b.policy(&cfg)
+			check(t, err)
+			if p.PushToTalk != (start == talk) {
+				t.Errorf("started with %q and told %q, push to talk is %v", start, now, p.PushToTalk)
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"hushbell/board"
@@ -74,8 +75,8 @@ func policyOf(cfg *config.Config, state, folder string, open func(time.Duration)
 	}
 	for _, b := range cfg.Buttons() {
 		p.Buttons[b.Name] = device.Button{Press: actionOf(b.Pressed()), Long: actionOf(b.Long), Double: actionOf(b.Double)}
-		p.PushToTalk = p.PushToTalk || b.Talk
 	}
+	p.PushToTalk = pushToTalk(cfg)
 	var errs []error
 	p.Tones, err = tonesOf(&cfg.Sounds, folder)
 	errs = append(errs, err)
@@ -89,6 +90,11 @@ func policyOf(cfg *config.Config, state, folder string, open func(time.Duration)
 		errs = append(errs, err)
 	}
 	return p, errors.Join(errs...)
+}
+
+// pushToTalk reports whether the microphone is on only while a button is held.
+func pushToTalk(cfg *config.Config) bool {
+	return slices.ContainsFunc(cfg.Buttons(), func(b config.NamedButton) bool { return b.Talk })
 }
 
 // inFolder is a path as a configuration in that folder has it.

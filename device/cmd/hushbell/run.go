@@ -147,7 +147,11 @@ func (b *box) policy(cfg *config.Config) (device.Policy, error) {
 	if err != nil {
 		return device.Policy{}, err
 	}
-	return policyOf(cfg, b.dir, filepath.Dir(file), b.openDoor)
+	p, err := policyOf(cfg, b.dir, filepath.Dir(file), b.openDoor)
+	// Which gestures a button knows, it knows from the start: where none can be held
+	// nobody could speak.
+	p.PushToTalk = pushToTalk(&b.cfg)
+	return p, err
 }
 
 // remember opens what the box remembers: missed calls, and how the switch of
