@@ -133,7 +133,7 @@ func (p *Policy) target(name string) (*target, error) {
 		}
 	}
 	if len(t.members) == 0 {
-		return nil, fmt.Errorf("nobody of the group %q is a contact: hushbell contact add %s", name, strings.Join(missing, ", "))
+		return nil, fmt.Errorf("nobody of the group %q is a contact (%s): hushbell contact add NAME, for each of them", name, strings.Join(missing, ", "))
 	}
 	return t, nil
 }
@@ -149,8 +149,15 @@ func (p *Policy) Missing() (all []string) {
 		}
 	}
 	for _, g := range p.Groups {
+		if c, ok := p.byName(g.Name); ok {
+			all = append(all, fmt.Sprintf("there is a contact %q and a group of that name: the contact is called; give one of them another name", c.Name))
+		}
 		for _, member := range g.Members {
-			if _, ok := p.byName(member); !ok {
+			switch _, ok := p.byName(member); {
+			case ok:
+			case slices.ContainsFunc(p.Groups, func(g Group) bool { return strings.EqualFold(g.Name, member) }):
+				all = append(all, fmt.Sprintf("the group %q has %q, which is a group: name the contacts themselves", g.Name, member))
+			default:
 				all = append(all, fmt.Sprintf("the group %q has %q, but there is no such contact: hushbell contact add %q", g.Name, member, member))
 			}
 		}

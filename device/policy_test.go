@@ -98,16 +98,16 @@ func TestGestures(t *testing.T) {
 func TestMissing(t *testing.T) {
 	p := Policy{
 		Contacts: []Contact{{Name: "door"}},
-		Groups:   []Group{{"house", []string{"kitchen", "door"}}, {"empty", []string{"kitchen"}}},
+		Groups:   []Group{{"house", []string{"kitchen", "door"}}, {"empty", []string{"kitchen"}}, {"Door", []string{"house", "door"}}},
 		Buttons:  map[string]Button{"": {Press: Action{DoCall, "door"}, Long: Action{DoPage, "empty"}}, "2": {Press: Action{DoCall, "roof"}, Double: Action{Do: DoQuiet}}},
 	}
 	got := strings.Join(p.Missing(), "\n")
-	for _, want := range []string{`nobody of the group "empty"`, `the button calls "roof"`, `the group "house" has "kitchen"`} {
+	for _, want := range []string{`nobody of the group "empty"`, `the button calls "roof"`, `the group "house" has "kitchen"`, `"house", which is a group`, `contact "door" and a group`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("not told %q:\n%s", want, got)
 		}
 	}
-	if strings.Contains(got, `"door",`) || len(p.Missing()) != 4 {
+	if strings.Contains(got, `"door",`) || len(p.Missing()) != 6 {
 		t.Errorf("told\n%s", got)
 	}
 }

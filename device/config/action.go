@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -140,7 +142,12 @@ func (l Line) ok() bool { return len(l) <= MaxLineName && !strings.HasPrefix(str
 // checkGroups looks at groups: names as those of contacts, and few enough to be
 // called at once.
 func (c *Config) checkGroups(wrong func(key, format string, a ...any)) {
-	for name, members := range c.Groups {
+	names := slices.Sorted(maps.Keys(c.Groups))
+	for i, name := range names {
+		members := c.Groups[name]
+		if other := slices.IndexFunc(names[:i], func(n string) bool { return strings.EqualFold(n, name) }); other >= 0 {
+			wrong("groups", "%q and %q are the same name: case makes no difference", names[other], name)
+		}
 		if err := CheckName(name); err != nil {
 			wrong("groups", "%v", err)
 		}

@@ -146,3 +146,12 @@ func TestSchedule(t *testing.T) {
 		}
 	}
 }
+
+// A name is called in whatever case: of two groups that differ in it only, which one
+// is called would be left to chance.
+func TestGroupsThatDifferInCase(t *testing.T) {
+	_, err := Parse("f", "[groups]\nhouse = [\"kitchen\"]\nHouse = [\"lab\"]\n")
+	if err == nil || !strings.Contains(err.Error(), "same name") {
+		t.Errorf("two groups of a name: %v", err)
+	}
+}

@@ -375,3 +375,35 @@ func TestOutputFails(t *testing.T) {
 		t.Errorf("it ends with %d: %s", s, errOut.String())
 	}
 }
+
+// A contact with the name of a group is refused where it is added. Where it is there
+// all the same, the box runs.
+func TestContactNamedAsAGroup(t *testing.T) {
+	h, other := newHousehold(t, nil), newHousehold(t, nil)
+	text, err := os.ReadFile(h.config)
+	check(t, err)
+	check(t, os.WriteFile(h.config, append([]byte("groups = {house = [\"far\"]}\n"), text...), 0o600))
+	r := h.run(t)
+	succeeds(t, "", "contact", "add", "House", other.pid, "--state", h.state, "--socket", h.socket)
+	waitLog(t, r, "a group of that name")
+	r.end()
+	h.run(t).end() // as after a power cut
+
+	t.Setenv("STATE_DIRECTORY", h.state)
+	t.Setenv("CONFIGURATION_DIRECTORY", filepath.Dir(h.config))
+	t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
+	check(t, os.Rename(h.config, filepath.Join(filepath.Dir(h.config), configName)))
+	succeeds(t, "", "contact", "remove", "House")
+	fails(t, 1, "another name", "", "contact", "add", "House", other.pid)
+}
+
+// A box that refuses what is new would not start with it either.
+func TestRefusedReload(t *testing.T) {
+	h, other := newHousehold(t, nil), newHousehold(t, nil)
+	h.run(t)
+	check(t, os.WriteFile(h.config, []byte("hops = 9\n"), 0o600))
+	status, out, errOut := hushbell(t, "", "contact", "add", "far", other.pid, "--state", h.state, "--socket", h.socket)
+	if status != 0 || !strings.Contains(out, "added far") || strings.Contains(errOut, "start it again") || !strings.Contains(errOut, "9 hops") {
+		t.Errorf("contact add = %d, %q, %q", status, out, errOut)
+	}
+}

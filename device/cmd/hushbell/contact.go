@@ -47,6 +47,9 @@ prints there, over a voice that you know, if the pid came by mail or the like.`,
 			if err != nil {
 				return err
 			}
+			if err := p.noGroup(args[0]); err != nil {
+				return err
+			}
 			err = editContacts(dir, func(cs config.Contacts) (config.Contacts, error) {
 				return cs.Add(config.Contact{Name: args[0], PID: id, Answer: answer})
 			})
@@ -128,6 +131,24 @@ func atLeast(n int) cobra.PositionalArgs {
 	}
 }
 
+// noGroup refuses the name of a group for a contact, if the configuration can be
+// read, and is that of the state folder: a folder that was named says nothing of it.
+func (p *places) noGroup(name string) error {
+	if p.state != "" {
+		return nil
+	}
+	cfg, err := p.readConfig()
+	if err != nil {
+		return nil // whatever is wrong with it: it is not ours to say here
+	}
+	for group := range cfg.Groups {
+		if strings.EqualFold(group, name) {
+			return fmt.Errorf("there is a group %q in the configuration: take another name for the contact", group)
+		}
+	}
+	return nil
+}
+
 // reload tells a box that runs here to read its contacts again. If none runs
 // there is nothing to tell; if it cannot be told, that is said, but what the
 // command was to do is done.
@@ -136,7 +157,13 @@ func (p *places) reload(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := client.Reload(c.Context()); err != nil && !errors.Is(err, control.ErrNotRunning) {
+	err = client.Reload(c.Context())
+	if refused := (*control.RefusedError)(nil); errors.As(err, &refused) {
+		fmt.Fprintf(c.ErrOrStderr(), `the box that runs goes on as before, and would not start again as things are:
+%v
+Mend that, then tell it (systemctl reload hushbell, or SIGHUP).
+`, err)
+	} else if err != nil && !errors.Is(err, control.ErrNotRunning) {
 		fmt.Fprintf(c.ErrOrStderr(), "the box that runs was not told, start it again: %v\n", err)
 	}
 	return nil

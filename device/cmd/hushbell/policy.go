@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,11 +68,8 @@ func policyOf(cfg *config.Config, state, folder string, open func(time.Duration)
 	for _, c := range cs {
 		p.Contacts = append(p.Contacts, device.Contact{Name: c.Name, PID: c.PID, Answer: c.Answer})
 	}
-	for name, members := range cfg.Groups {
-		if _, ok := cs.ByName(name); ok {
-			return p, fmt.Errorf("config: there is a contact %q and a group of that name: call one of them otherwise", name)
-		}
-		p.Groups = append(p.Groups, device.Group{Name: name, Members: members})
+	for _, name := range slices.Sorted(maps.Keys(cfg.Groups)) {
+		p.Groups = append(p.Groups, device.Group{Name: name, Members: cfg.Groups[name]})
 	}
 	for _, b := range cfg.Buttons() {
 		p.Buttons[b.Name] = device.Button{Press: actionOf(b.Pressed()), Long: actionOf(b.Long), Double: actionOf(b.Double)}
