@@ -35,6 +35,9 @@ func TestService(t *testing.T) {
 		{with("ActiveState=active", "ActiveState=inactive"), true, Warning, "end that one"},
 		{with("ActiveState=active", "ActiveState=failed"), false, Fault, "journalctl"},
 		{strings.NewReplacer("=active", "=activating", "=running", "=auto-restart").Replace(good), false, Fault, "journalctl"},
+		// The program waits by itself before it is ready (systemd.Backoff).
+		{strings.NewReplacer("=active", "=activating", "=running", "=start", "NRestarts=0", "NRestarts=7").Replace(good), false, Fault, "journalctl"},
+		{strings.NewReplacer("=active", "=activating", "=running", "=start").Replace(good), false, Warning, "look again"},
 		{"LoadState=not-found\nActiveState=inactive\n", false, Warning, "install"},
 	} {
 		e := &exam{Patient: Patient{System: true}, unit: parseUnit([]byte(tt.show))}

@@ -109,8 +109,10 @@ func (e *exam) service(context.Context) []Finding {
 			"install the package of hushbell, or write a unit")
 	case u.ActiveState == "failed":
 		return found(Fault, check, "has failed ("+u.Result+")", silent, journal)
-	case u.ActiveState == "activating" && u.SubState == "auto-restart":
+	case u.ActiveState == "activating" && (u.SubState == "auto-restart" || u.Restarts != "" && u.Restarts != "0"):
 		return found(Fault, check, "ends again and again, "+u.Restarts+" times so far", silent, journal)
+	case u.ActiveState == "activating" && !e.runs():
+		return found(Warning, check, "is starting", silent+" yet", "look again in a minute")
 	case u.ActiveState != "active" && e.runs():
 		return found(Warning, check, "a box runs, but not as the service", "after a power cut, or when its terminal is closed, nobody starts it again",
 			"end that one, then "+e.systemctl("enable --now"))
