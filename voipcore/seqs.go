@@ -55,8 +55,8 @@ func openSeqs(file string) (*seqs, error) {
 }
 
 // next returns the number for a new record of a day: at least least, and more
-// than any before. It is on disk before it is used. Days that are over by more
-// than one are forgotten.
+// than any before. It is on disk then, unless there is an error: the number is good
+// all the same. Days that are over by more than one are forgotten.
 func (s *seqs) next(id pid.ID, day pid.Day, least int64) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *seqs) next(id pid.ID, day pid.Day, least int64) (int64, error) {
 		return n, nil
 	}
 	if err := durable.WriteFile(s.file, b.Bytes(), 0o600); err != nil {
-		return 0, fmt.Errorf("voipcore: %w", err)
+		return n, fmt.Errorf("voipcore: %w", err)
 	}
 	return n, nil
 }

@@ -248,6 +248,13 @@ func (c *Core) published() {
 		now := c.clock.Now()
 		err = os.Chtimes(file, now, now)
 	}
+	c.notKept(err)
+}
+
+// notKept tells of what could not be saved, if err says so. It keeps nothing from going
+// on: a box whose disk is full, or dead, can be called until it is started again, and
+// probably then, too.
+func (c *Core) notKept(err error) {
 	if err != nil {
 		c.log.Warn("cannot save the state", "err", err)
 	}
@@ -383,7 +390,9 @@ func (c *Core) discover(ctx context.Context) error {
 			node.Close()
 		}()
 	}
-	return c.node.Discover(ctx, c.relays, c.cfg.Bootstrap, (*lookupService)(node).Trace)
+	err := c.node.Discover(ctx, c.relays, c.cfg.Bootstrap, (*lookupService)(node).Trace)
+	c.notKept(c.relays.Save())
+	return err
 }
 
 // Ping returns nil when the loops that calls depend on turn: that of the calls
@@ -461,6 +470,7 @@ func (c *Core) stayOnline() {
 		if err := c.node.Refresh(c.ctx, c.relays, c.cfg.Hops); err != nil {
 			c.log.Debug("no relays learned", "err", err)
 		}
+		c.notKept(c.relays.Save())
 		// Exponential: the next time cannot be told from the last.
 		wait.Reset(time.Duration(rand.ExpFloat64() * float64(refreshMean)))
 	}

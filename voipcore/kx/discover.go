@@ -23,7 +23,7 @@ const (
 // (UDP is blocked), lets a relay trace for us.
 //
 // Who is asked learns that this address takes part, and nothing else. Later
-// relays are learned through tunnels: see Refresh.
+// relays are learned through tunnels: see Refresh. Neither saves the directory.
 func (n *Node) Discover(ctx context.Context, d *Directory, bootstrap []netip.AddrPort,
 	trace func(ctx context.Context, target [32]byte) ([]wire.TraceHop, error)) error {
 	asked := map[netip.AddrPort]bool{}
@@ -45,7 +45,7 @@ func (n *Node) Discover(ctx context.Context, d *Directory, bootstrap []netip.Add
 			break
 		}
 	}
-	return d.Save()
+	return nil
 }
 
 // describeAll asks all of addrs that were not asked before, several at once.
@@ -157,5 +157,5 @@ func (n *Node) Refresh(ctx context.Context, d *Directory, hops int) error {
 		to := append(path[:len(path)-1:len(path)-1], Relay{Addrs: []netip.AddrPort{h.Addr}})
 		errs = append(errs, n.describe(ctx, d, to))
 	}
-	return errors.Join(append(errs, d.Save())...)
+	return errors.Join(errs...)
 }
