@@ -27,6 +27,7 @@ type account struct {
 // What one may want to do with a file: the bits of a mode.
 const (
 	canRead  = 4
+	canList  = 5 // and look into: of a folder
 	canWrite = 3 // and look into: of a folder
 	canUse   = 6 // a device
 )

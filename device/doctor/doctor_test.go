@@ -15,6 +15,7 @@ import (
 	"hushbell/device/config"
 	"hushbell/device/control"
 	"hushbell/voipcore"
+	"hushbell/voipcore/pid"
 )
 
 // What systemctl show prints, and what becomes of it.
@@ -171,5 +172,25 @@ func TestClockGoesByTheMiddle(t *testing.T) {
 	e := &exam{Patient: Patient{Build: time.Now().Add(time.Hour)}}
 	if f := e.clock(t.Context()); f[0].Level != Fault || !strings.Contains(f[0].Found, "made later") {
 		t.Errorf("before the program was built: %+v", f)
+	}
+}
+
+// The folder of keys came back from a copy, and is another user's: the box cannot
+// look into it, whoever has the files in it.
+func TestFolderOfKeysOfAnotherUser(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pids")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "box.key")
+	if err := pid.NewKey().Save(file); err != nil {
+		t.Fatal(err)
+	}
+	other := uint32(os.Geteuid()) + 1
+	e := &exam{Patient: Patient{Pids: dir}, cfg: config.Default(), user: account{name: "hushbell", uid: other, groups: []uint32{other}}}
+	e.KeyFiles = func() (map[string]string, error) { return map[string]string{"box": file}, nil }
+	f := e.keys(t.Context())
+	if len(f) != 1 || f[0].Level != Fault || !strings.Contains(f[0].Remedy, "chown -R hushbell: "+dir) {
+		t.Errorf("of a folder that is another user's: %+v", f)
 	}
 }

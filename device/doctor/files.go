@@ -86,8 +86,13 @@ func (e *exam) stateFolder(context.Context) []Finding {
 		return found(Fault, check, fmt.Sprintf("%s can be written by everybody (mode %04o)", e.State, fi.Mode().Perm()),
 			"anybody here can put a key or a contact in place of yours", "chmod 700 "+e.State)
 	}
-	if err := tryWrite(e.State); err != nil {
-		return found(Fault, check, err.Error(), why+", and a full or read-only disk loses them", writeRemedy(err, e.State, e.user.name))
+	err = tryWrite(e.State)
+	if errors.Is(err, syscall.EROFS) {
+		return found(Warning, check, e.State+" is read only", "relays that are found, missed calls and the switch of do-not-disturb are forgotten at each start, and pids and contacts have to be credentials",
+			"if that is not meant, mount it writable, or keep the state elsewhere: --state, or StateDirectory= of the unit")
+	}
+	if err != nil {
+		return found(Fault, check, err.Error(), why+", and a full disk loses them", writeRemedy(err, e.State, e.user.name))
 	}
 	var st syscall.Statfs_t
 	if syscall.Statfs(e.State, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < littleSpace {
@@ -109,8 +114,6 @@ func tryWrite(dir string) error {
 
 func writeRemedy(err error, dir, user string) string {
 	switch {
-	case errors.Is(err, syscall.EROFS):
-		return "mount it writable, or keep the state elsewhere: --state, or StateDirectory= of the unit"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "make room on that disk"
 	case errors.Is(err, fs.ErrPermission):
@@ -123,6 +126,9 @@ func (e *exam) keys(context.Context) []Finding {
 	const check = "pids"
 	if _, err := os.ReadDir(e.Pids); errors.Is(err, fs.ErrPermission) {
 		return e.forbidden(check, e.Pids, err)
+	}
+	if fi, err := os.Stat(e.Pids); err == nil && !e.user.may(fi, canList) {
+		return e.unreadable(check, e.Pids)
 	}
 	files, err := e.KeyFiles()
 	switch {
@@ -197,7 +203,7 @@ func (e *exam) contacts(context.Context) []Finding {
 		return found(Fault, "configuration", oneLine(err), why, "mend what it names, or take it out of the configuration")
 	}
 	if missing := p.Missing(); len(missing) > 0 {
-		return found(Fault, check, strings.Join(missing, "; "), "a press calls nobody", "add the contact, with the pid of that box, or name another one in the configuration")
+		return found(Fault, check, strings.Join(missing, "; "), "a press calls nobody, or not whom it is meant for", "add the contact, with the pid of that box, or name another one in the configuration")
 	}
 	answered := 0
 	for _, c := range p.Contacts {
