@@ -279,6 +279,17 @@ func readOnly(t *testing.T, s *system) {
 	s.run("journalctl -u hushbell --no-pager | grep -F 'box is ready'")
 	s.want("find /var/lib/hushbell /var/lib/hushbell-relay -name '*.key'", "") // it was not copied
 	s.has("hushbell-relay", "ActiveState", "active")
+	// Nor can the state folders be written.
+	for _, unit := range []string{"hushbell", "hushbell-relay"} {
+		dir := "/run/systemd/system/" + unit + ".service.d"
+		s.run("mkdir -p " + dir + " && printf '[Service]\\nTemporaryFileSystem=/var/lib/" + unit + ":ro\\n' > " + dir + "/state.conf")
+	}
+	s.run("systemctl daemon-reload && systemctl restart hushbell hushbell-relay")
+	for _, unit := range []string{"hushbell", "hushbell-relay"} {
+		s.has(unit, "ActiveState", "active")
+		s.run("journalctl -u " + unit + " --no-pager | grep -F 'state folder is read only'")
+	}
+	s.want("hushbell pid list", pids)
 	s.unplug()
 	s.up()
 	s.run("rm -r /etc/credstore")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"hushbell/voipcore/pid"
 )
@@ -80,6 +81,9 @@ func loadKeys(state, name string, log *slog.Logger) ([]*pid.Key, error) {
 	}
 	if len(files) == 0 {
 		k, err := newKey(state, name)
+		if errors.Is(err, syscall.EROFS) {
+			return nil, fmt.Errorf("there is no pid, and none can be made in %s, which is read only: give the box one as a credential, hushbell.pid", state)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -115,6 +119,9 @@ func relayKey(state string) (*pid.Key, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		k = pid.NewKey()
 		err = k.Save(file)
+	}
+	if errors.Is(err, syscall.EROFS) {
+		return nil, fmt.Errorf("there is no relay key, and none can be made in %s, which is read only: give the relay one as a credential, hushbell.relay", state)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("relay key: %w", err)

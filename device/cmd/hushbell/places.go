@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,9 +174,10 @@ func readContacts(state string) (config.Contacts, error) {
 	return config.ReadContacts(file)
 }
 
-// lock takes the lock of that name in a folder, for as long as the file is open.
-func lock(dir, name string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_RDWR, 0o600)
+// lock opens a file or folder with some mode and takes its lock, for as long as it is
+// open.
+func lock(path string, mode, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, mode, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -199,21 +201,28 @@ func lock(dir, name string, flags int) (*os.File, error) {
 	return f, nil
 }
 
-// lockState makes sure that we are the only box or relay in a state folder.
-func lockState(dir string) (*os.File, error) {
-	f, err := lock(dir, "lock", syscall.LOCK_NB)
+// lockState makes sure that we are the only box or relay in a state folder. keeps is
+// that folder, or "" where it is on a disk that is read only.
+func lockState(dir string, log *slog.Logger) (l *os.File, keeps string, err error) {
+	l, err = lock(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, syscall.LOCK_NB)
+	keeps = dir
+	if errors.Is(err, syscall.EROFS) {
+		log.Warn("the state folder is read only: what is learned, and missed calls, are forgotten at the end", "folder", dir)
+		l, err = lock(dir, os.O_RDONLY, syscall.LOCK_NB)
+		keeps = ""
+	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("another hushbell uses the state folder %s: stop it, or name another folder with --state", dir)
+		return nil, "", fmt.Errorf("another hushbell uses the state folder %s: stop it, or name another folder with --state", dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state folder: %w", err)
+		return nil, "", fmt.Errorf("state folder: %w", err)
 	}
-	return f, nil
+	return l, keeps, nil
 }
 
 // editContacts changes the contacts of a box, one process at a time.
 func editContacts(state string, edit func(config.Contacts) (config.Contacts, error)) error {
-	l, err := lock(state, "contacts.lock", 0)
+	l, err := lock(filepath.Join(state, "contacts.lock"), os.O_CREATE|os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("contacts: %w", err)
 	}

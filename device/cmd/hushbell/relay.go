@@ -147,16 +147,16 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 	if err != nil {
 		return err
 	}
-	l, err := lockState(dir)
+	log := newLog(errOut, f.debug)
+	l, keeps, err := lockState(dir, log)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	limitMemory(relayMemory)
-	log := newLog(errOut, f.debug)
 	m := systemd.New(log)
 	m.Backoff(ctx)
-	c := voipcore.Config{State: dir, Bootstrap: cfg.Bootstrap, Hops: cfg.Hops, TestNetwork: cfg.TestNetwork, Build: buildTime(), Log: log}
+	c := voipcore.Config{State: keeps, Bootstrap: cfg.Bootstrap, Hops: cfg.Hops, TestNetwork: cfg.TestNetwork, Build: buildTime(), Log: log}
 	if err := asRelay(&c, cfg, dir); err != nil {
 		return err
 	}

@@ -126,7 +126,8 @@ func (p *places) readConfig() (config.Config, error) {
 // A box is all that run has opened. It is what the control socket controls.
 type box struct {
 	*places
-	dir    string
+	dir    string // of the state
+	keeps  string // the same, "" if nothing can be written there
 	cfg    config.Config
 	log    *slog.Logger
 	board  *board.Board
@@ -158,7 +159,11 @@ func (b *box) policy(cfg *config.Config) (device.Policy, error) {
 // do-not-disturb stands. What cannot be read is no reason not to run.
 func (b *box) remember() device.Switch {
 	var err error
-	lost := func(err error) { b.log.Error("cannot save", "err", err) }
+	lost := func(err error) {
+		if b.keeps != "" { // else it was said at the start
+			b.log.Error("cannot save", "err", err)
+		}
+	}
 	if b.missed, err = missed.Open(filepath.Join(b.dir, "missed.json"), lost); err != nil {
 		b.log.Error("cannot read", "err", err)
 	}
@@ -213,7 +218,7 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 		Now: b.now, Tell: b.tell, Log: log,
 	})
 	c := voipcore.Config{
-		State: b.dir, Bootstrap: b.cfg.Bootstrap, Keys: keys, Hops: b.cfg.Hops, Listen: b.cfg.Listen,
+		State: b.keeps, Bootstrap: b.cfg.Bootstrap, Keys: keys, Hops: b.cfg.Hops, Listen: b.cfg.Listen,
 		TestNetwork: b.cfg.TestNetwork, Welcome: b.device.Welcome, Notify: b.notify,
 		NewEncoder: newEncoder(b.cfg.Complexity), Build: buildTime(), Log: log,
 	}
@@ -239,7 +244,7 @@ func (b *box) claim() (policy device.Policy, l *os.File, err error) {
 	if b.dir, err = b.stateDir(); err != nil {
 		return policy, nil, err
 	}
-	if l, err = lockState(b.dir); err != nil {
+	if l, b.keeps, err = lockState(b.dir, b.log); err != nil {
 		return policy, nil, err
 	}
 	o := boardOptions(&b.cfg.Board)
