@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 func dndCommand() *cobra.Command {
@@ -106,6 +107,21 @@ ring because of do-not-disturb, or because strangers ring unheard here
 	return c
 }
 
+// hideInput has a terminal not show what is typed, until show is called. It reports
+// whether that could be done.
+func hideInput(f *os.File) (show func(), ok bool) {
+	fd := int(f.Fd())
+	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return func() {}, false
+	}
+	quiet := *old
+	quiet.Lflag &^= unix.ECHO
+	quiet.Lflag |= unix.ECHONL
+	err = unix.IoctlSetTermios(fd, unix.TCSETS, &quiet)
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }, err == nil
+}
+
 func doorCommand() *cobra.Command {
 	var p places
 	c := &cobra.Command{
@@ -120,11 +136,20 @@ A box has a door if there is [door] in its configuration: see hushbell run --hel
 		Example: `  hushbell door < ~/.door-pin`,
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			text, err := io.ReadAll(io.LimitReader(c.InOrStdin(), 256))
-			if err != nil {
-				return fmt.Errorf("standard input: %w", err)
+			if f, ok := c.InOrStdin().(*os.File); ok && isTerminal(f) {
+				what := "Type the PIN, and press Enter:"
+				show, ok := hideInput(f)
+				defer show()
+				if ok {
+					what = "Type the PIN, which is not shown, and press Enter:"
+				}
+				fmt.Fprintln(c.ErrOrStderr(), what)
 			}
-			pin, err := parsePIN(text)
+			text, err := firstLine(c.Context(), c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			pin, err := parsePIN([]byte(text))
 			if err != nil {
 				return usageError{errors.Join(errors.New("the PIN comes from standard input"), err)}
 			}

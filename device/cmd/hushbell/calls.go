@@ -34,7 +34,7 @@ it is not.`,
 			to := args[0]
 			if to == "-" {
 				var err error
-				if to, err = firstLine(c.InOrStdin()); err != nil {
+				if to, err = firstLine(c.Context(), c.InOrStdin()); err != nil {
 					return err
 				}
 			}

@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"rsc.io/qr"
 
 	"hushbell/device/config"
@@ -344,4 +348,61 @@ func TestPlaces(t *testing.T) {
 	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xs/hushbell/control.sock")
 	t.Setenv("XDG_RUNTIME_DIR", dir+"/xr")
 	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xr/hushbell/control.sock")
+}
+
+// Ctrl-C ends a command that waits for what is to be typed, the first time.
+func TestInterruptedAtPrompt(t *testing.T) {
+	for _, args := range [][]string{{"contact", "add", "attic"}, {"call", "-"}, {"door"}} {
+		in, typed := io.Pipe() // nothing ever comes
+		ctx, interrupt := context.WithCancel(t.Context())
+		ended := make(chan int, 1)
+		go func() { ended <- run(ctx, args, in, io.Discard, io.Discard) }()
+		interrupt()
+		select {
+		case status := <-ended:
+			if status != 1 {
+				t.Errorf("hushbell %q ends with %d", args, status)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("hushbell %q does not end", args)
+		}
+		typed.Close()
+	}
+}
+
+// A PIN that is typed at a terminal is not shown, and the terminal is as before then.
+func TestPINIsNotShown(t *testing.T) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	check(t, err)
+	defer master.Close()
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	check(t, err)
+	check(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
+	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	check(t, err)
+	defer terminal.Close()
+	shows := func() bool {
+		s, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+		check(t, err)
+		return s.Lflag&unix.ECHO != 0
+	}
+	if !shows() {
+		t.Fatal("the terminal shows nothing from the start")
+	}
+	said, saidHere, err := os.Pipe()
+	check(t, err)
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(t.Context(), []string{"door", "--socket", "/nowhere"}, terminal, io.Discard, saidHere)
+	}()
+	_, err = said.Read(make([]byte, 100))
+	check(t, err)
+	if shows() {
+		t.Error("what is typed is shown")
+	}
+	_, err = master.WriteString("4711\n")
+	check(t, err)
+	if status := <-ended; status != 1 || !shows() {
+		t.Errorf("it ends with %d; the terminal shows what is typed: %v", status, shows())
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -211,13 +212,28 @@ func drawQR(size int, black func(x, y int) bool) string {
 	return b.String()
 }
 
-// firstLine reads the first line of standard input, without the space around it.
-func firstLine(in io.Reader) (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("standard input: %w", err)
+// firstLine reads the first line of standard input, without the space around it. When
+// ctx is done, as by Ctrl-C, it does not wait any more: the read goes on until the
+// program ends.
+func firstLine(ctx context.Context, in io.Reader) (string, error) {
+	type answer struct {
+		line string
+		err  error
 	}
-	return strings.TrimSpace(line), nil
+	read := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
+		read <- answer{line, err}
+	}()
+	select {
+	case a := <-read:
+		if a.err != nil && !errors.Is(a.err, io.EOF) {
+			return "", fmt.Errorf("standard input: %w", a.err)
+		}
+		return strings.TrimSpace(a.line), nil
+	case <-ctx.Done():
+		return "", errors.New("interrupted before anything was typed: nothing was done")
+	}
 }
 
 // readPID reads a pid from where a command takes one: its argument, or the
@@ -230,7 +246,7 @@ func readPID(c *cobra.Command, args []string) (pid.ID, error) {
 		if f, ok := c.InOrStdin().(*os.File); ok && isTerminal(f) {
 			fmt.Fprintln(c.ErrOrStderr(), "Paste the pid, and press Enter:")
 		}
-		line, err := firstLine(c.InOrStdin())
+		line, err := firstLine(c.Context(), c.InOrStdin())
 		if err != nil {
 			return pid.ID{}, err
 		}
