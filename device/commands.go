@@ -36,9 +36,17 @@ func (d *Device) Call(ctx context.Context, to string, page bool) error {
 	})
 }
 
-// Press does what a gesture at a button means, and returns when it is done.
+// ErrNoButton is the answer to a gesture at a button that is not configured.
+var ErrNoButton = errors.New("no such button in the configuration")
+
+// Press does what a gesture at a button means, and returns when it is done. The
+// error matches ErrNoButton if there is none of that name; the first, "", is always
+// there.
 func (d *Device) Press(ctx context.Context, g Gesture) error {
 	return d.do(ctx, func() error {
+		if _, ok := d.policy.Load().Buttons[g.Button]; !ok && g.Button != "" {
+			return fmt.Errorf("%w: %q", ErrNoButton, g.Button)
+		}
 		d.gesture(g)
 		return nil
 	})

@@ -210,7 +210,8 @@ func TestHouseByCommands(t *testing.T) {
 		t.Errorf("after a long press dnd status prints %q", out)
 	}
 	succeeds(t, "", "press", "--button", "2", "--gesture", "long", "--socket", b.socket)
-	fails(t, 1, `"lick" is nothing`, "", "press", "--gesture", "lick", "--socket", b.socket)
+	fails(t, 1, "no such button", "", "press", "--button", "9", "--socket", b.socket)
+	fails(t, 2, `"lick" is nothing`, "", "press", "--gesture", "lick", "--socket", b.socket)
 
 	// A page: both answer by themselves, and both hear.
 	for _, h := range []*household{b, c} {

@@ -114,14 +114,25 @@ const pressLimit = 5 * time.Second
 var gestureWords = map[string]device.GestureKind{"": device.ShortPress, "long": device.LongPress, "double": device.DoublePress,
 	"hold": device.HoldStart, "release": device.HoldEnd}
 
+func noGesture(word string) error {
+	return fmt.Errorf("%q is nothing that can be done with a button: long, double, hold and release are", word)
+}
+
 func (b *box) Press(ctx context.Context, p control.Press) error {
 	kind, ok := gestureWords[p.Gesture]
 	if !ok {
-		return fmt.Errorf("%q is nothing that can be done with a button: long, double, hold and release are", p.Gesture)
+		return noGesture(p.Gesture)
+	}
+	if p.Button == "1" {
+		p.Button = ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, pressLimit)
 	defer cancel()
-	if b.device.Press(ctx, device.Gesture{Button: p.Button, Kind: kind}) != nil {
+	err := b.device.Press(ctx, device.Gesture{Button: p.Button, Kind: kind})
+	if errors.Is(err, device.ErrNoButton) {
+		return err
+	}
+	if err != nil {
 		return errors.New("the box takes no notice of its button")
 	}
 	return nil

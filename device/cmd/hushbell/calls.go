@@ -137,6 +137,9 @@ With push to talk, hold is what its finger does, until release.`,
   hushbell press --button 2 --gesture long`,
 		Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if _, ok := gestureWords[press.Gesture]; !ok {
+				return usageError{noGesture(press.Gesture)}
+			}
 			client, err := p.client()
 			if err != nil {
 				return err
@@ -145,7 +148,7 @@ With push to talk, hold is what its finger does, until release.`,
 		},
 	}
 	p.socketFlag(c.Flags())
-	c.Flags().StringVar(&press.Button, "button", "", "`number` of the button, from 2; left out: the first")
+	c.Flags().StringVar(&press.Button, "button", "", "`number` of the button; left out: the first")
 	c.Flags().StringVar(&press.Gesture, "gesture", "", "long, double, hold or release; left out: a short press")
 	return c
 }
