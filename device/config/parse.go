@@ -153,6 +153,11 @@ func (d *document) refuse(key string) {
 		return
 	}
 	d.faulty[key] = true
+	table, _, _ := strings.Cut(key, ".")
+	if n, ok := strings.CutPrefix(table, "button"); ok && n != "" && strings.Trim(n, "0123456789") == "" {
+		d.wrong(key, "there is no %s: there are button, and button2 to button%d", table, MaxButtons)
+		return
+	}
 	if near := nearest(key); near != "" {
 		d.wrong(key, "there is no %s: do you mean %s?", key, near)
 		return

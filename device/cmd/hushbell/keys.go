@@ -91,7 +91,7 @@ func loadKeys(state, name string, log *slog.Logger) ([]*pid.Key, error) {
 		return []*pid.Key{k}, nil
 	}
 	if files[name] == "" {
-		return nil, noPID(state, name)
+		return nil, configError{noPID(state, name)}
 	}
 	keys := make([]*pid.Key, 1, len(files))
 	for _, n := range slices.Sorted(maps.Keys(files)) {

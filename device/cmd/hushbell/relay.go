@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -79,7 +80,11 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 	cfg := config.Default()
 	if f.config != "" {
 		var err error
-		if cfg, err = config.Read(f.config); err != nil {
+		cfg, err = config.Read(f.config)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = noConfig(f.config)
+		}
+		if err != nil {
 			return cfg, configError{err}
 		}
 	}
@@ -107,24 +112,26 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 		errs = append(errs, errors.New("--listen: one address is enough: [::] stands for all"))
 	case len(listen) == 1:
 		cfg.Relay.Listen, cfg.Listen = listen[0], netip.AddrPort{}
-	case len(errs) == 0 && !cfg.Relay.Listen.IsValid():
-		errs = append(errs, errors.New("a relay needs an address to listen at: --listen, or listen under [relay] in --config"))
 	}
 	cfg.TestNetwork = cfg.TestNetwork || f.testNetwork
-	if len(errs) == 0 {
-		if err := cfg.Err(); err != nil {
+	flags := len(errs) > 0 // are wrong
+	if !flags {
+		if !cfg.Relay.Listen.IsValid() {
+			errs = append(errs, errors.New("a relay needs an address to listen at: --listen, or listen under [relay] in --config"))
+		} else if err := cfg.Err(); err != nil {
 			errs = append(errs, err)
 		} else if err := findable(&cfg); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	if len(errs) > 0 && f.config != "" {
-		return cfg, configError{errors.Join(errs...)}
+	switch err := errors.Join(errs...); {
+	case err == nil:
+		return cfg, nil
+	case f.config != "" && !flags:
+		return cfg, configError{err}
+	default:
+		return cfg, usageError{err}
 	}
-	if len(errs) > 0 {
-		return cfg, usageError{errors.Join(errs...)}
-	}
-	return cfg, nil
 }
 
 // findable reports whether others will take the addresses of a relay.

@@ -109,7 +109,7 @@ func (p *places) readConfig() (config.Config, error) {
 	}
 	cfg, err := config.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return cfg, configError{fmt.Errorf("there is no configuration %s: write it, or name another file with --config", file)}
+		return cfg, configError{noConfig(file)}
 	}
 	if err != nil {
 		return cfg, configError{err} // starting again does not heal it
@@ -121,6 +121,10 @@ func (p *places) readConfig() (config.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+func noConfig(file string) error {
+	return fmt.Errorf("there is no configuration %s: write it, or name another file with --config", file)
 }
 
 // A box is all that run has opened. It is what the control socket controls.

@@ -168,8 +168,10 @@ func (p *places) boardConfig(name string) (config.Config, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && p.config == "":
 		cfg = config.Config{Board: config.Board{Name: board.Auto}}
+	case errors.Is(err, fs.ErrNotExist):
+		return config.Config{}, configError{noConfig(file)}
 	case err != nil:
-		return config.Config{}, err
+		return config.Config{}, configError{err}
 	}
 	if name != "" && name != cfg.Board.Name {
 		cfg = config.Config{Board: config.Board{Name: name}}

@@ -352,7 +352,7 @@ func TestTestCommandLine(t *testing.T) {
 		{"test button --config " + file, 1, "the configuration says that there is none"},
 		{"test button --board toaster --config " + file, 2, `no model "toaster"`},
 		{"test mic --config " + sim, 1, "name a real one with --board"},
-		{"test mic --config " + file + ".none", 1, "no such file"},
+		{"test mic --config " + file + ".none", 78, "there is no configuration"},
 		{"test mic --for 0s --config " + file, 2, "it takes longer"},
 		{"test loop --for 5s --config " + file, 2, "it takes 5.5s"},
 		{"test ears", 2, `there is no command "ears"`},
