@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,6 +54,30 @@ func (h *household) hears(t *testing.T) {
 // after returns what until wants, of the events after one.
 func after(e control.Event, kind string) func(control.Event) bool {
 	return func(n control.Event) bool { return n.Seq > e.Seq && n.Kind == kind }
+}
+
+// run --help shows all that the configuration in the package has, but for a relay; and
+// the keys that are in no table as they are without one.
+func TestHelpHasAllKeys(t *testing.T) {
+	text, err := os.ReadFile("../../../cross/deb/hushbell.toml")
+	check(t, err)
+	box, _, _ := strings.Cut(string(text), "[relay]")
+	help := succeeds(t, "", "run", "--help")
+	keys := regexp.MustCompile(`(?m)^#([a-z_]+) = `).FindAllStringSubmatch(box, -1)
+	if len(keys) < 30 {
+		t.Errorf("the package's configuration has %d keys", len(keys))
+	}
+	for _, key := range keys {
+		if !regexp.MustCompile(`\b` + key[1] + `\b`).MatchString(help) {
+			t.Errorf("run --help does not show %s", key[1])
+		}
+	}
+	cfg, err := config.Parse("example", exampleGeneral)
+	check(t, err)
+	cfg.Bootstrap, cfg.Listen = nil, netip.AddrPort{} // left out, it is any, too
+	if want, err := config.Parse("none", ""); err != nil || !reflect.DeepEqual(cfg, want) {
+		t.Errorf("the example is %+v, without it %+v, %v", cfg, want, err)
+	}
 }
 
 // The example that run --help shows is right, has every key, and what it says is

@@ -38,6 +38,15 @@ name = "sim"
 microphone = "in.wav"
 speaker = "out.wav"`
 
+// exampleGeneral is every key that is in no table, but those of exampleBehaviour. A
+// test reads it.
+const exampleGeneral = `bootstrap = ["192.0.2.7:4710"]  # relays to begin with
+test_network = false      # true takes private addresses for relays, too
+listen = "[::]:0"         # where the box's UDP socket is; port 0 is any
+hops = 3                  # relays on the way, 1 to 3; fewer than 3 give up anonymity
+complexity = 5            # work of the voice encoder, from 0, the least, to 5, the best sound
+pid = "box"               # the name of the pid that the box calls with: hushbell pid list`
+
 // exampleBoard is every key of [board] for a real board. A test reads it.
 const exampleBoard = `[board]
 name = "auto"             # or a model: pi-4, pi-zero-2-w ...; this is the default
@@ -73,7 +82,12 @@ hushbell test tries it. All that can be said, each of it may be left out:
 
 ` + indent(exampleBoard) + `
 
-How the box behaves, each of it may be left out, too:
+Above the first table, and as it is without them (but for the addresses):
+
+` + indent(exampleGeneral) + `
+
+How the box behaves, of which each may be left out, too. A box that helps others as a
+relay has a [relay] besides: see hushbell relay --help.
 
 ` + indent(exampleBehaviour) + `
 
