@@ -408,3 +408,22 @@ func TestPINIsNotShown(t *testing.T) {
 		t.Errorf("it ends with %d; the terminal shows what is typed: %v", status, shows())
 	}
 }
+
+// What cannot be printed is a failure, whatever the command.
+func TestOutputToAFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	check(t, err)
+	defer full.Close()
+	dir := t.TempDir()
+	succeeds(t, "", "pid", "new", "--state", dir)
+	for _, args := range [][]string{
+		{"pid", "list", "--state", dir}, {"version"}, {"help"},
+		{"contact", "add", "attic", pid.NewKey().ID().String(), "--state", dir, "--socket", dir + "/none"},
+		{"contact", "list", "--state", dir}, {"contact", "remove", "attic", "--state", dir, "--socket", dir + "/none"},
+	} {
+		var errOut bytes.Buffer
+		if status := run(t.Context(), args, strings.NewReader(""), full, &errOut); status != 1 || !strings.Contains(errOut.String(), "no space left") {
+			t.Errorf("hushbell %q to a full disk = %d, %q", args, status, errOut.String())
+		}
+	}
+}

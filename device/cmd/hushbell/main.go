@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -80,6 +81,21 @@ const (
 	statusConfig = 78
 )
 
+// An output remembers the first write that failed: what could not be printed, on a full
+// disk say, is not done.
+type output struct {
+	io.Writer
+	failed atomic.Pointer[error]
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if err != nil {
+		o.failed.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
 // run is main with its inputs and outputs as parameters. It returns the exit
 // status: 0, 1 if something failed, 2 if the command was used wrongly, 78 if
 // the configuration is wrong.
@@ -106,12 +122,16 @@ used wrongly, 78 if a configuration is wrong.`,
 	}
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetIn(in)
-	root.SetOut(out)
+	checked := &output{Writer: out}
+	root.SetOut(checked)
 	root.SetErr(errOut)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err} })
 	addCommands(root)
 
 	c, err := root.ExecuteContextC(ctx)
+	if failed := checked.failed.Load(); err == nil && failed != nil {
+		err = *failed
+	}
 	if err == nil {
 		return 0
 	}

@@ -369,6 +369,9 @@ func (t *partTest) led(ctx context.Context) error {
 
 // isTerminal reports whether what is written to w is seen at once by a person.
 func isTerminal(w io.Writer) bool {
+	if o, ok := w.(*output); ok {
+		w = o.Writer
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
