@@ -84,6 +84,7 @@ func TestHelpHasAllKeys(t *testing.T) {
 // what the device is told.
 func TestExampleBehaviour(t *testing.T) {
 	state, folder := t.TempDir(), t.TempDir()
+	file := filepath.Join(folder, configName)
 	cfg, err := config.Parse("example", exampleBehaviour)
 	check(t, err)
 	for _, key := range []string{"unknown", "max_call", "groups", "dnd.schedule", "sounds.country", "sounds.ring_volume",
@@ -93,17 +94,17 @@ func TestExampleBehaviour(t *testing.T) {
 		}
 	}
 	open := func(time.Duration) error { return nil }
-	if _, err := policyOf(&cfg, state, folder, open); err == nil || !strings.Contains(err.Error(), "bell.wav") || !strings.Contains(err.Error(), "door.pin") {
+	if _, err := policyOf(&cfg, state, file, open); err == nil || !strings.Contains(err.Error(), "bell.wav") || !strings.Contains(err.Error(), "door.pin") {
 		t.Errorf("without the files: %v", err)
 	}
 	check(t, writeWAV(filepath.Join(folder, "bell.wav"), make([]int16, 4800)))
 	check(t, os.WriteFile(filepath.Join(folder, "door.pin"), []byte("4711\n"), 0o644))
 	check(t, os.WriteFile(filepath.Join(folder, "far.pin"), []byte(" 12345 "), 0o600))
-	if _, err := policyOf(&cfg, state, folder, open); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := policyOf(&cfg, state, file, open); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("with a PIN that everybody can read: %v", err)
 	}
 	check(t, os.Chmod(filepath.Join(folder, "door.pin"), 0o600))
-	p, err := policyOf(&cfg, state, folder, open)
+	p, err := policyOf(&cfg, state, file, open)
 	check(t, err)
 	first, second := p.Buttons[""], p.Buttons["2"]
 	if first.Press != (device.Action{Do: device.DoCall, Who: "house"}) || first.Long != (device.Action{Do: device.DoPage, Who: "house"}) ||
@@ -116,14 +117,14 @@ func TestExampleBehaviour(t *testing.T) {
 		t.Error("the schedule is not that of the example")
 	}
 	for text, want := range map[string]string{
-		"[sounds]\ncountry = \"xx\"":                  `no tones of "xx"`,
+		"[sounds]\ncountry = \"xx\"":                  configName + `: sounds.country: tone: there are no tones of "xx"`,
 		"[sounds]\nbeep = \"bell.wav\"":               "too soft",
 		"[sounds]\nring = \"door.pin\"":               "sounds.ring: ",
-		"[door]\nline=\"X\"\npin_file = \"bell.wav\"": "door: everybody",
+		"[door]\nline=\"X\"\npin_file = \"bell.wav\"": configName + ": door.pin_file: everybody",
 	} {
 		cfg, err := config.Parse("f", text)
 		check(t, err)
-		if _, err := policyOf(&cfg, state, folder, open); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := policyOf(&cfg, state, file, open); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -132,9 +133,11 @@ func TestExampleBehaviour(t *testing.T) {
 // Every sound of the tone package that is the owner's to change has a key.
 func TestSoundKeys(t *testing.T) {
 	for _, c := range tone.Countries() {
-		if _, err := tonesOf(&config.Sounds{Country: c.Code, RingVolume: 1, ToneVolume: 100}, ""); err != nil {
-			t.Error(err)
-		}
+		tonesOf(&config.Sounds{Country: c.Code, RingVolume: 1, ToneVolume: 100}, "", func(key string, err error) {
+			if err != nil {
+				t.Errorf("%s: %s: %v", c.Code, key, err)
+			}
+		})
 	}
 }
 

@@ -76,7 +76,7 @@ func (p *places) patient() (d doctor.Patient, err error) {
 	d.KeyFiles = func() (map[string]string, error) { return keyFiles(d.State) }
 	d.Known = func() (config.Contacts, error) { return readContacts(d.State) }
 	d.Policy = func(cfg *config.Config) (device.Policy, error) {
-		return policyOf(cfg, d.State, filepath.Dir(d.Config), nil) // its door is not opened
+		return policyOf(cfg, d.State, d.Config, nil) // its door is not opened
 	}
 	d.Version, d.Build = version, buildTime()
 	return d, nil

@@ -50,9 +50,9 @@ open = "3s"
 pin_file = "door.pin"      # holds the PIN; readable by the box's user only
 far_pin_file = "far.pin"   # the PIN of another box's door, for a button that opens it`
 
-// policyOf is what a running box can be told anew. folder is where the files are
-// that the configuration names, open what opens the door.
-func policyOf(cfg *config.Config, state, folder string, open func(time.Duration) error) (device.Policy, error) {
+// policyOf is what a running box can be told anew. file is that of the configuration,
+// in whose folder the files are that it names, open what opens the door.
+func policyOf(cfg *config.Config, state, file string, open func(time.Duration) error) (device.Policy, error) {
 	cs, err := readContacts(state)
 	if err != nil {
 		return device.Policy{}, err
@@ -76,16 +76,21 @@ func policyOf(cfg *config.Config, state, folder string, open func(time.Duration)
 	}
 	p.PushToTalk = pushToTalk(cfg)
 	var errs []error
-	p.Tones, err = tonesOf(&cfg.Sounds, folder)
-	errs = append(errs, err)
+	wrong := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("config: %s: %s: %w", file, key, err))
+		}
+	}
+	folder := filepath.Dir(file)
+	p.Tones = tonesOf(&cfg.Sounds, folder, wrong)
 	if cfg.Door.PINFile != "" {
 		pin, err := readPIN(inFolder(folder, cfg.Door.PINFile))
-		errs = append(errs, err)
+		wrong("door.pin_file", err)
 		p.Door = &device.Door{PIN: pin, Open: func() error { return open(cfg.Door.Open) }}
 	}
 	if cfg.Door.FarPINFile != "" {
 		p.FarPIN, err = readPIN(inFolder(folder, cfg.Door.FarPINFile))
-		errs = append(errs, err)
+		wrong("door.far_pin_file", err)
 	}
 	return p, errors.Join(errs...)
 }
@@ -117,11 +122,12 @@ func actionOf(a config.Action) device.Action {
 const leastBeep = 1.0 / 16
 
 // tonesOf makes the player of the tones that the configuration asks for.
-func tonesOf(s *config.Sounds, folder string) (*tone.Player, error) {
-	o := tone.Options{Country: s.Country, Clips: map[tone.Sound]tone.Clip{}}
-	var errs []error
+func tonesOf(s *config.Sounds, folder string, wrong func(key string, err error)) *tone.Player {
+	o := tone.Options{Clips: map[tone.Sound]tone.Clip{}}
 	if err := tone.CheckCountry(s.Country); err != nil {
-		errs = append(errs, fmt.Errorf("config: sounds.country: %w", err))
+		wrong("sounds.country", err)
+	} else {
+		o.Country = s.Country
 	}
 	for _, f := range []struct {
 		key, file string
@@ -139,20 +145,18 @@ func tonesOf(s *config.Sounds, folder string) (*tone.Player, error) {
 			err = errors.New("it is too soft: that the box has answered by itself has to be heard")
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("config: sounds.%s: %w", f.key, err))
+			wrong("sounds."+f.key, err)
 			continue
 		}
 		o.Clips[f.sound] = clip
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
 	p, err := tone.New(o)
 	if err != nil {
-		return nil, fmt.Errorf("config: sounds: %w", err)
+		wrong("sounds", err)
+		return nil
 	}
 	p.SetVolume(tone.Volume(s.RingVolume), tone.Volume(s.ToneVolume))
-	return p, nil
+	return p
 }
 
 func readClip(path string) (tone.Clip, error) {
@@ -185,18 +189,18 @@ func parsePIN(text []byte) (pin voipcore.PIN, err error) {
 func readPIN(path string) (voipcore.PIN, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
-		return voipcore.PIN{}, fmt.Errorf("config: door: PIN: %w", err)
+		return voipcore.PIN{}, err
 	}
 	if fi.Mode().Perm()&0o007 != 0 {
-		return voipcore.PIN{}, fmt.Errorf("config: door: everybody can read or write %s: chmod 600 it", path)
+		return voipcore.PIN{}, fmt.Errorf("everybody can read or write %s: chmod 600 it", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return voipcore.PIN{}, fmt.Errorf("config: door: PIN: %w", err)
+		return voipcore.PIN{}, err
 	}
 	pin, err := parsePIN(text)
 	if err != nil {
-		return pin, fmt.Errorf("config: door: %s: %w", path, err)
+		return pin, fmt.Errorf("%s: %w", path, err)
 	}
 	return pin, nil
 }

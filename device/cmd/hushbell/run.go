@@ -166,7 +166,7 @@ func (b *box) policy(cfg *config.Config) (device.Policy, error) {
 	if err != nil {
 		return device.Policy{}, err
 	}
-	p, err := policyOf(cfg, b.dir, filepath.Dir(file), b.openDoor)
+	p, err := policyOf(cfg, b.dir, file, b.openDoor)
 	// Which gestures a button knows, it knows from the start: where none can be held
 	// nobody could speak.
 	p.PushToTalk = pushToTalk(&b.cfg)
@@ -269,7 +269,10 @@ func (b *box) claim() (policy device.Policy, l *os.File, err error) {
 	o.Log = b.log
 	linesOf(&o, &b.cfg)
 	if policy, err = b.policy(&b.cfg); err == nil {
-		b.board, err = board.Open(b.cfg.Board.Name, o)
+		if b.board, err = board.Open(b.cfg.Board.Name, o); err != nil {
+			file, _ := b.configFile() // which was read
+			err = fmt.Errorf("config: %s: %w", file, err)
+		}
 	}
 	if err != nil { // starting again heals neither contacts nor files, nor the board's name
 		return policy, nil, configError{errors.Join(err, l.Close())}
