@@ -58,7 +58,11 @@ func (d *Device) doorAsked(e voipcore.Event) {
 		d.o.Tell(News{Kind: NewsDoor, At: time.Now(), State: d.m.State, Call: d.Status().Call})
 	case time.Since(d.doorTold) >= doorTell: // who asks all the time does not fill the log
 		d.doorTold = time.Now()
-		d.o.Log.Warn("the door stays closed: "+why, "contact", peer.shown(), "wrong", d.guard.wrong, "err", err)
+		about := []any{"contact", peer.shown(), "wrong", d.guard.wrong}
+		if err != nil {
+			about = append(about, "err", err)
+		}
+		d.o.Log.Warn("the door stays closed: "+why, about...)
 	}
 }
 

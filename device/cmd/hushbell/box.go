@@ -68,10 +68,13 @@ func callOf(c *device.Call) *control.Call {
 		out.PID = c.Peer.PID.String()
 	}
 	if c.Err != nil {
-		out.Error = strings.TrimPrefix(c.Err.Error(), "voipcore: ") // it is read by people
+		out.Error = forPeople(c.Err)
 	}
 	return out
 }
+
+// forPeople is what an error says, without the package that says it.
+func forPeople(err error) string { return strings.TrimPrefix(err.Error(), "voipcore: ") }
 
 func reportOf(r *voipcore.Report) control.Report {
 	return control.Report{
@@ -139,7 +142,10 @@ func (b *box) Press(ctx context.Context, p control.Press) error {
 }
 
 func (b *box) Call(ctx context.Context, to string, page bool) error {
-	return b.device.Call(ctx, to, page)
+	if err := b.device.Call(ctx, to, page); err != nil {
+		return errors.New(forPeople(err))
+	}
+	return nil
 }
 func (b *box) Answer(ctx context.Context) error { return b.device.Answer(ctx) }
 func (b *box) HangUp(ctx context.Context) error { return b.device.HangUp(ctx) }

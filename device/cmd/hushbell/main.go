@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -139,6 +141,9 @@ used wrongly, 78 if a configuration is wrong.`,
 		return 1
 	}
 	fmt.Fprintf(errOut, "hushbell: %v\n", err)
+	if errors.Is(err, fs.ErrPermission) && !strings.Contains(err.Error(), "sudo") {
+		fmt.Fprintln(errOut, "It is another user's: use sudo, or give it to the user whom this runs as.")
+	}
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintf(errOut, "Try: %s --help\n", c.CommandPath())
 		return statusUsage

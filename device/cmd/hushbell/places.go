@@ -23,16 +23,31 @@ type places struct {
 	state, config, socket string
 }
 
+// A pathValue is the value of a flag that names a file or folder. An empty one, as of a
+// variable in a script that is not set, is none: it would be as if nothing was said.
+type pathValue string
+
+func (v *pathValue) String() string { return string(*v) }
+func (v *pathValue) Type() string   { return "string" }
+
+func (v *pathValue) Set(s string) error {
+	if s == "" {
+		return errors.New("the name is empty")
+	}
+	*v = pathValue(s)
+	return nil
+}
+
 func (p *places) stateFlag(f *pflag.FlagSet) {
-	f.StringVar(&p.state, "state", "", "`folder` of keys, contacts and caches (default: "+stateRule+")")
+	f.Var((*pathValue)(&p.state), "state", "`folder` of keys, contacts and caches (default: "+stateRule+")")
 }
 
 func (p *places) configFlag(f *pflag.FlagSet) {
-	f.StringVar(&p.config, "config", "", "configuration `file` (default: /etc/hushbell/hushbell.toml for root, else ~/.config/hushbell/hushbell.toml)")
+	f.Var((*pathValue)(&p.config), "config", "configuration `file` (default: /etc/hushbell/hushbell.toml for root, else ~/.config/hushbell/hushbell.toml)")
 }
 
 func (p *places) socketFlag(f *pflag.FlagSet) {
-	f.StringVar(&p.socket, "socket", "", "control socket of the box, a `file` (default: the user's own in $XDG_RUNTIME_DIR/hushbell or the state folder, else "+systemSocket+")")
+	f.Var((*pathValue)(&p.socket), "socket", "control socket of the box, a `file` (default: the user's own in $XDG_RUNTIME_DIR/hushbell or the state folder, else "+systemSocket+")")
 }
 
 const (
@@ -143,7 +158,7 @@ func (p *places) socketFile() (string, error) {
 	default:
 		var err error
 		if dir, err = p.statePath(); err != nil {
-			return "", err
+			return "", fmt.Errorf("no control socket: %w: name one with --socket", errors.Unwrap(err))
 		}
 	}
 	return filepath.Join(dir, "control.sock"), nil

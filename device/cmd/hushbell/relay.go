@@ -66,7 +66,7 @@ standard error. This is a file for --config, of which only listen is needed:
 		},
 	}
 	f.stateFlag(c.Flags())
-	c.Flags().StringVar(&f.config, "config", "", "configuration `file` with a section [relay]")
+	c.Flags().Var((*pathValue)(&f.config), "config", "configuration `file` with a section [relay]")
 	c.Flags().StringSliceVar(&f.listen, "listen", nil, "`address` and port to listen at")
 	c.Flags().StringSliceVar(&f.advertise, "advertise", nil, "`address` and port under which others reach it, if that is not --listen")
 	c.Flags().StringSliceVar(&f.bootstrap, "bootstrap", nil, "`address` and port of another relay to begin with; several times for several")
