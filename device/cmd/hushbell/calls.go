@@ -52,6 +52,7 @@ it is not.`,
 		},
 	}
 	p.socketFlag(c.Flags())
+	c.ValidArgsFunction = p.completeContact
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the call is answered, or is not")
 	c.Flags().BoolVar(&page, "page", false, "all of the group who answer take part")
 	return c

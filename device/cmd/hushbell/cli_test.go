@@ -210,6 +210,8 @@ func TestWrongUse(t *testing.T) {
 		{2, `no command "three"`, []string{"help", "pid", "three"}},
 		{2, `no command "csh"`, []string{"completion", "csh"}},
 		{2, `no model "toaster"`, []string{"test", "led", "--board", "toaster"}},
+		{2, "the name is empty", []string{"pid", "list", "--state", ""}},
+		{2, "the name is empty", []string{"relay", "--config="}},
 		{2, "whom to call", []string{"call", "-", socket}},
 		{1, "no box is running", []string{"answer", socket}},
 		{1, "no box is running", []string{"hangup", socket}},
@@ -350,6 +352,22 @@ func TestPlaces(t *testing.T) {
 	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xs/hushbell/control.sock")
 	t.Setenv("XDG_RUNTIME_DIR", dir+"/xr")
 	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xr/hushbell/control.sock")
+}
+
+// A shell offers contacts where one is wanted, and files nowhere but after flags that
+// name one.
+func TestCompletion(t *testing.T) {
+	state := t.TempDir()
+	succeeds(t, "", "contact", "add", "attic", pid.NewKey().ID().String(), "--state", state, "--socket", state+"/none")
+	t.Setenv("STATE_DIRECTORY", state)
+	for args, want := range map[string]string{
+		"call": "attic\n:4\n", "contact remove": "attic\n:4\n", "contact add": ":4\n", "hangup": ":4\n", "dnd": "on\noff\nscheduled\nstatus\n:4\n",
+		"run --config": ":0\n",
+	} {
+		if status, out, _ := hushbell(t, "", append(append([]string{"__complete"}, strings.Fields(args)...), "")...); status != 0 || out != want {
+			t.Errorf("after hushbell %s a shell is offered %q, want %q (status %d)", args, out, want, status)
+		}
+	}
 }
 
 // Ctrl-C ends a command that waits for what is to be typed, the first time.

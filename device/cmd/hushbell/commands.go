@@ -49,6 +49,7 @@ func addCommands(root *cobra.Command) {
 	root.SetCompletionCommandGroupID(last)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	completeNoFiles(root)
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "help":
@@ -61,6 +62,16 @@ func addCommands(root *cobra.Command) {
 		case "completion":
 			group(c)
 		}
+	}
+}
+
+// completeNoFiles has a shell offer no files as arguments: no command takes one.
+func completeNoFiles(c *cobra.Command) {
+	if c.ValidArgs == nil && c.ValidArgsFunction == nil {
+		c.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, below := range c.Commands() {
+		completeNoFiles(below)
 	}
 }
 

@@ -118,7 +118,19 @@ func contactRemoveCommand() *cobra.Command {
 	}
 	p.stateFlag(c.Flags())
 	p.socketFlag(c.Flags())
+	c.ValidArgsFunction = p.completeContact
 	return c
+}
+
+// completeContact has a shell offer the names of the contacts that it may read.
+func (p *places) completeContact(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	if dir, err := p.statePath(); err == nil && len(args) == 0 {
+		cs, _ := readContacts(dir) // none is offered then
+		for _, c := range cs {
+			names = append(names, c.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // atLeast wants n arguments or more, named in the usage line.
