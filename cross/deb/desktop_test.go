@@ -86,7 +86,6 @@ func (d desktop) prepare(s *system) {
 			s.run(d.links("ln -s /dev/null", other.units))
 		}
 	}
-	s.run("cd /home/" + d.user + " && install -d -o " + d.user + " .config .config/hushbell && cp /etc/hushbell/hushbell.toml .config/hushbell/")
 }
 
 // links is a command for each of the user's links that stand for units.

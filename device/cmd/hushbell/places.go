@@ -43,7 +43,7 @@ func (p *places) stateFlag(f *pflag.FlagSet) {
 }
 
 func (p *places) configFlag(f *pflag.FlagSet) {
-	f.Var((*pathValue)(&p.config), "config", "configuration `file` (default: /etc/hushbell/hushbell.toml for root, else ~/.config/hushbell/hushbell.toml)")
+	f.Var((*pathValue)(&p.config), "config", "configuration `file` (default: ~/.config/hushbell/hushbell.toml of a user who has it, else /etc/hushbell/hushbell.toml)")
 }
 
 func (p *places) socketFlag(f *pflag.FlagSet) {
@@ -126,7 +126,8 @@ const (
 	systemConfig    = systemConfigDir + "/" + configName
 )
 
-// configFile returns the path of the configuration.
+// configFile returns the path of the configuration: of a user's box without one of its
+// own it is that of the machine.
 func (p *places) configFile() (string, error) {
 	dir := first("CONFIGURATION_DIRECTORY")
 	switch {
@@ -141,7 +142,11 @@ func (p *places) configFile() (string, error) {
 			return "", fmt.Errorf("no configuration: %w: name one with --config", err)
 		}
 	}
-	return filepath.Join(dir, configName), nil
+	file := filepath.Join(dir, configName)
+	if os.Geteuid() != 0 && missing(file) && !missing(systemConfig) {
+		file = systemConfig // a user's box on a desktop, in place of that of the machine
+	}
+	return file, nil
 }
 
 // socketFile returns the path of the control socket.
