@@ -110,16 +110,14 @@ func whoMayAsk(t *testing.T, s *system) {
 func online(t *testing.T, s *system) {
 	var addrs []string
 	for i := range relays {
-		addrs = append(addrs, fmt.Sprintf("%q", fmt.Sprintf("127.0.0.1:%d", 4710+i)))
+		addrs = append(addrs, fmt.Sprintf("%q", relayAddr(i)))
 	}
 	bootstrap := "test_network = true\nbootstrap = [" + strings.Join(addrs[:3], ", ") + "]\n"
 	s.write("etc/hushbell/relay.toml", bootstrap+"[relay]\nlisten = "+addrs[0]+"\n", 0o644)
 	s.run("systemctl enable --now hushbell-relay")
 	s.has("hushbell-relay", "ActiveState", "active")
 	s.has("hushbell-relay", "StatusText", "Passes on calls of others.")
-	for i, addr := range addrs[1:] {
-		s.run(fmt.Sprintf("systemd-run --quiet --unit=other-relay-%d --property=Type=notify hushbell relay --state /tmp/relay-%d --test-network --listen %s --bootstrap %s", i, i, addr, addrs[0]))
-	}
+	s.otherRelays()
 	// There is no card here, so the box plays and records files.
 	s.run(`sed -i '/^#bootstrap/d; /^#test_network/d; s/^#name = .*/name = "sim"/' /etc/hushbell/hushbell.toml`)
 	s.write("root/head", bootstrap, 0o644)
@@ -132,6 +130,17 @@ func online(t *testing.T, s *system) {
 	s.has("hushbell", "StatusText", "Can be called.")
 	s.stops("systemctl", "hushbell-relay")
 	s.run("systemctl start hushbell-relay")
+}
+
+func relayAddr(i int) string { return fmt.Sprintf("127.0.0.1:%d", 4710+i) }
+
+// otherRelays starts those beside the packaged one.
+func (s *system) otherRelays() {
+	s.t.Helper()
+	for i := range relays - 1 {
+		s.run(fmt.Sprintf("systemd-run --quiet --unit=other-relay-%d --property=Type=notify hushbell relay --state /tmp/relay-%d --test-network --listen %s --bootstrap %s",
+			i, i, relayAddr(i+1), relayAddr(0)))
+	}
 }
 
 // lateNetwork is one that is not there yet when the box starts: nobody has to
@@ -174,32 +183,51 @@ func (s *system) toldHangUp() {
 	})
 }
 
+// units are the services, with what they say when all is well.
+var units = map[string]string{"hushbell": "Can be called.", "hushbell-relay": "Passes on calls of others."}
+
 func killed(t *testing.T, s *system) {
 	before := s.run("hushbell pid list")
-	s.run("systemctl reset-failed hushbell && systemctl kill --signal=KILL hushbell")
-	s.has("hushbell", "NRestarts", "1")
-	s.has("hushbell", "StatusText", "Can be called.")
+	for unit, well := range units {
+		s.run("systemctl reset-failed " + unit + " && systemctl kill --signal=KILL " + unit)
+		s.has(unit, "NRestarts", "1")
+		s.has(unit, "StatusText", well)
+	}
 	s.want("hushbell pid list", before)
 }
 
-// frozen is a box that lives, and does nothing.
+// frozen are a box and a relay that live, and do nothing.
 func frozen(t *testing.T, s *system) {
-	s.run("mkdir -p /run/systemd/system/hushbell.service.d && printf '[Service]\\nWatchdogSec=2s\\nTimeoutStopSec=1s\\n' >/run/systemd/system/hushbell.service.d/test.conf")
-	s.run("systemctl daemon-reload && systemctl restart hushbell && systemctl reset-failed hushbell")
-	old := s.property("hushbell", "MainPID")
-	// Longer than the watchdog waits: it is fed while the box turns.
+	old := map[string]string{}
+	for unit := range units {
+		s.dropIn(unit, "WatchdogSec=2s", "TimeoutStopSec=1s")
+		s.run("systemctl restart " + unit + " && systemctl reset-failed " + unit)
+		old[unit] = s.property(unit, "MainPID")
+	}
+	// Longer than the watchdog waits: it is fed while they turn.
 	s.run("sleep 3")
-	s.want("systemctl show -P NRestarts hushbell", "0")
-	s.run("kill -STOP " + old)
-	s.has("hushbell", "NRestarts", "1")
-	s.has("hushbell", "ActiveState", "active")
-	if now := s.property("hushbell", "MainPID"); now == old {
-		t.Error("the frozen box still is")
+	for unit := range units {
+		s.want("systemctl show -P NRestarts "+unit, "0")
+		s.run("kill -STOP " + old[unit])
 	}
-	if out := s.run("journalctl -u hushbell --no-pager | grep -ci 'watchdog timeout'"); out != "1" {
-		t.Errorf("the journal has %s watchdog timeouts, want 1", out)
+	for unit := range units {
+		s.has(unit, "NRestarts", "1")
+		s.has(unit, "ActiveState", "active")
+		if now := s.property(unit, "MainPID"); now == old[unit] {
+			t.Errorf("the frozen %s still is", unit)
+		}
+		if out := s.run("journalctl -u " + unit + " --no-pager | grep -ci 'watchdog timeout'"); out != "1" {
+			t.Errorf("the journal has %s watchdog timeouts of %s, want 1", out, unit)
+		}
+		s.run("rm -r /run/systemd/system/" + unit + ".service.d && systemctl daemon-reload && systemctl restart " + unit)
 	}
-	s.run("rm -r /run/systemd/system/hushbell.service.d && systemctl daemon-reload && systemctl restart hushbell")
+}
+
+// dropIn changes a service until the next boot, from its next start on.
+func (s *system) dropIn(unit string, lines ...string) {
+	s.t.Helper()
+	dir := "/run/systemd/system/" + unit + ".service.d"
+	s.run("mkdir -p " + dir + " && printf '[Service]\\n" + strings.Join(lines, "\\n") + "\\n' >" + dir + "/test.conf && systemctl daemon-reload")
 }
 
 func wrongConfiguration(t *testing.T, s *system) {
@@ -279,14 +307,15 @@ func readOnly(t *testing.T, s *system) {
 	s.run("journalctl -u hushbell --no-pager | grep -F 'box is ready'")
 	s.want("find /var/lib/hushbell /var/lib/hushbell-relay -name '*.key'", "") // it was not copied
 	s.has("hushbell-relay", "ActiveState", "active")
+	s.otherRelays()
+	s.has("hushbell", "StatusText", "Can be called.")
 	// Nor can the state folders be written.
-	for _, unit := range []string{"hushbell", "hushbell-relay"} {
-		dir := "/run/systemd/system/" + unit + ".service.d"
-		s.run("mkdir -p " + dir + " && printf '[Service]\\nTemporaryFileSystem=/var/lib/" + unit + ":ro\\n' > " + dir + "/state.conf")
+	for unit := range units {
+		s.dropIn(unit, "TemporaryFileSystem=/var/lib/"+unit+":ro")
 	}
-	s.run("systemctl daemon-reload && systemctl restart hushbell hushbell-relay")
-	for _, unit := range []string{"hushbell", "hushbell-relay"} {
-		s.has(unit, "ActiveState", "active")
+	s.run("systemctl restart hushbell-relay hushbell")
+	for unit, well := range units {
+		s.has(unit, "StatusText", well)
 		s.run("journalctl -u " + unit + " --no-pager | grep -F 'state folder is read only'")
 	}
 	s.want("hushbell pid list", pids)

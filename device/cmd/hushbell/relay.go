@@ -150,19 +150,19 @@ func findable(cfg *config.Config) error {
 
 // serve runs the relay until ctx is done.
 func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut io.Writer) (err error) {
+	log := newLog(errOut, f.debug)
+	m := systemd.New(log)
+	m.Backoff(ctx)
 	dir, err := f.stateDir()
 	if err != nil {
 		return err
 	}
-	log := newLog(errOut, f.debug)
 	l, keeps, err := lockState(dir, log)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	limitMemory(relayMemory)
-	m := systemd.New(log)
-	m.Backoff(ctx)
 	c := voipcore.Config{State: keeps, Bootstrap: cfg.Bootstrap, Hops: cfg.Hops, TestNetwork: cfg.TestNetwork, Build: buildTime(), Log: log}
 	if err := asRelay(&c, cfg, dir); err != nil {
 		return err
