@@ -5,15 +5,22 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"hushbell/board"
 	"hushbell/device"
+	"hushbell/systemd"
+	"hushbell/voipcore"
+	"hushbell/voipcore/pid"
 )
 
 // manager is a service manager; told returns when it was told what begins with
@@ -79,6 +86,44 @@ func TestBoxAsService(t *testing.T) {
 	}
 	if s := r.end(); s != 0 {
 		t.Errorf("the box ends with %d", s)
+	}
+}
+
+// The watchdog is fed only while both loops turn, that of the box and that of its calls.
+func TestAlive(t *testing.T) {
+	for _, hung := range []string{"nothing", "the box", "the calls"} {
+		log := slog.New(slog.DiscardHandler)
+		bd, err := board.Open(board.Sim, board.Options{Log: log})
+		check(t, err)
+		b := &box{log: log, board: bd, system: systemd.New(log)}
+		b.device = device.New(device.Options{
+			Own: pid.NewKey(), Microphone: bd.Microphone, Speaker: bd.Speaker, Lamp: bd.Lamp, Now: time.Now, Tell: func(device.News) {}, Log: log,
+		})
+		b.core, err = voipcore.Open(voipcore.Config{
+			Keys: []*pid.Key{pid.NewKey()}, Hops: 3, Listen: netip.MustParseAddrPort("127.0.0.1:0"), TestNetwork: true,
+			Welcome: b.device.Welcome, Notify: b.notify, NewEncoder: newEncoder(0), Log: log,
+		})
+		check(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		if hung != "the box" {
+			wg.Go(func() { b.device.Run(ctx, b.core) })
+		}
+		if hung == "the calls" {
+			check(t, b.core.Close())
+		}
+		soon, cancelSoon := context.WithTimeout(ctx, 5*time.Second)
+		if hung != "nothing" {
+			soon, cancelSoon = context.WithTimeout(ctx, 50*time.Millisecond)
+		}
+		if err := b.alive(soon); (err == nil) != (hung == "nothing") {
+			t.Errorf("when %s hangs: alive = %v", hung, err)
+		}
+		cancelSoon()
+		cancel()
+		wg.Wait()
+		check(t, b.core.Close())
+		check(t, bd.Close())
 	}
 }
 
