@@ -123,7 +123,7 @@ race:
 # DHT of a hundred nodes, which is late there.
 EMULATED := ./alsa ./board ./device ./device/config ./device/control ./device/doctor ./device/missed ./gpio ./systemd \
 	./voipcore/call ./voipcore/clock ./voipcore/dht ./voipcore/durable ./voipcore/internal/... ./voipcore/kx ./voipcore/pid \
-	./voipcore/session ./voipcore/voice ./voipcore/voice/celt ./voipcore/voice/wav ./voipcore/wire
+	./voipcore/session ./voipcore/voice ./voipcore/voice/celt/... ./voipcore/voice/wav ./voipcore/wire
 NOT_EMULATED := ^TestRelaysDoNotHoldFarAddresses$$|^TestSwarm$$
 emulated:
 	GOARCH=arm GOARM=6 $(GO) test -short -timeout 20m -skip '$(NOT_EMULATED)' -exec 'qemu-arm -cpu arm1176' $(EMULATED)

@@ -45,6 +45,7 @@ func TestLintian(t *testing.T) {
 func TestContents(t *testing.T) {
 	need(t, "dpkg-deb", "file")
 	kinds := map[string]string{"armhf": "ARM, EABI5", "arm64": "ARM aarch64", "amd64": "x86-64"}
+	builds := map[string]string{"armhf": "GOARM=6", "arm64": "GOARCH=arm64", "amd64": "GOARCH=amd64"}
 	for _, arch := range architectures {
 		deb, dir := built(t, arch), t.TempDir()
 		output(t, "dpkg-deb", "-R", deb, dir)
@@ -62,7 +63,16 @@ func TestContents(t *testing.T) {
 		if got := output(t, "dpkg-deb", "-f", deb, "Architecture"); got != arch {
 			t.Errorf("the package is for %s, want %s", got, arch)
 		}
-		kind := output(t, "file", "-b", filepath.Join(dir, "usr/bin/hushbell"))
+		program := filepath.Join(dir, "usr/bin/hushbell")
+		if build := output(t, "go", "version", "-m", program); !strings.Contains(build, builds[arch]) {
+			t.Errorf("%s: the program was not built with %s:\n%s", arch, builds[arch], build)
+		}
+		if arch == "amd64" {
+			if got, want := output(t, program, "version"), output(t, "git", "describe", "--tags", "--always", "--dirty"); !strings.Contains(got, want) {
+				t.Errorf("the program says that it is %q, git that it is %q", got, want)
+			}
+		}
+		kind := output(t, "file", "-b", program)
 		if !strings.Contains(kind, kinds[arch]) || !strings.Contains(kind, "statically linked") || !strings.Contains(kind, "stripped") || strings.Contains(kind, "not stripped") {
 			t.Errorf("%s: the program is %q", arch, kind)
 		}
