@@ -75,7 +75,10 @@ func (s *story) hangUp(ctx context.Context) error {
 		return err
 	}
 	return s.both(func(b *rig.Board) error {
-		_, err := until(ctx, b, endLimit, "hears that the call has ended", ended)
+		st, err := until(ctx, b, endLimit, "hears that the call has ended", ended)
+		if err == nil && st.Call.Reason != "ended" {
+			err = fmt.Errorf("board %s takes the call for %q", b.Name, st.Call.Reason)
+		}
 		return err
 	})
 }
@@ -161,7 +164,7 @@ func (s *story) leds(ctx context.Context, when string, percent int) error {
 		var high int
 		for end := time.Now().Add(endLimit); time.Now().Before(end); {
 			var err error
-			if high, err = b.Levels(ctx, ledLine, 20, 50*time.Millisecond); err != nil {
+			if high, _, err = b.Levels(ctx, ledLine, 20, 50*time.Millisecond); err != nil {
 				return err
 			}
 			if high*100/20 == percent {

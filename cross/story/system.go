@@ -109,7 +109,7 @@ echo $before $(cut -d' ' -f1 /proc/uptime) $(systemctl show -P Result hushbell)`
 	if err != nil {
 		return 0, err
 	}
-	if high, err := s.b.Levels(ctx, ledLine, 20, 50*time.Millisecond); err != nil || high != 0 {
+	if high, _, err := s.b.Levels(ctx, ledLine, 20, 50*time.Millisecond); err != nil || high != 0 {
 		return 0, errors.Join(fmt.Errorf("the LED of B is lit %d times of 20 while the service is stopped", high), err)
 	}
 	if _, err := s.b.Run(ctx, "systemctl start hushbell"); err != nil {

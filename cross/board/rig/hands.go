@@ -54,18 +54,22 @@ func (b *Board) Pull(ctx context.Context, line int, ground bool) error {
 	return b.Write(ctx, fmt.Sprintf("%s/sim_gpio%d/pull", b.lines, line), map[bool]string{true: "pull-down", false: "pull-up"}[ground])
 }
 
-// Levels looks at a GPIO line n times, and returns how often it was high.
-func (b *Board) Levels(ctx context.Context, line, n int, every time.Duration) (high int, err error) {
+// Levels looks at a GPIO line n times, and returns how often it was high, and how often
+// not as the time before.
+func (b *Board) Levels(ctx context.Context, line, n int, every time.Duration) (high, changes int, err error) {
 	a, err := b.do(ctx, remote.Request{Watch: fmt.Sprintf("%s/sim_gpio%d/value", b.lines, line), Times: n, Every: every})
 	if err != nil {
-		return 0, fmt.Errorf("board %s: %w", b.Name, err)
+		return 0, 0, fmt.Errorf("board %s: %w", b.Name, err)
 	}
-	for _, v := range a.Values {
+	for i, v := range a.Values {
 		if v == "1" {
 			high++
 		}
+		if i > 0 && v != a.Values[i-1] {
+			changes++
+		}
 	}
-	return high, nil
+	return high, changes, nil
 }
 
 // Status asks the box that runs on the board.
