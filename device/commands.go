@@ -36,17 +36,16 @@ func (d *Device) Call(ctx context.Context, to string, page bool) error {
 	})
 }
 
-// ErrNoButton is the answer to a gesture at a button that is not configured.
-var ErrNoButton = errors.New("no such button in the configuration")
+// HasButton reports whether a button is configured. The first, "", always is.
+func (d *Device) HasButton(name string) bool {
+	_, ok := d.policy.Load().Buttons[name]
+	return ok || name == ""
+}
 
-// Press does what a gesture at a button means, and returns when it is done. The
-// error matches ErrNoButton if there is none of that name; the first, "", is always
-// there.
+// Press does what a gesture at a button means, and returns when it is done. A button
+// that is not configured, any more perhaps, means nothing, but can be held to talk.
 func (d *Device) Press(ctx context.Context, g Gesture) error {
 	return d.do(ctx, func() error {
-		if _, ok := d.policy.Load().Buttons[g.Button]; !ok && g.Button != "" {
-			return fmt.Errorf("%w: %q", ErrNoButton, g.Button)
-		}
 		d.gesture(g)
 		return nil
 	})

@@ -222,6 +222,37 @@ func TestHeldButtonTalks(t *testing.T) {
 	}
 }
 
+// A button that a reload has taken away while it was held is still let go, and can be
+// held: the line is there until the next start.
+func TestHeldButtonThatGoes(t *testing.T) {
+	onBench(t, func(t *testing.T, b *bench) {
+		p := b.policy()
+		p.PushToTalk = true
+		b.tell(voipcore.Answered, 1)
+		heard := func() int64 {
+			time.Sleep(40 * time.Millisecond)
+			loud := b.core.loud.Load()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			return b.core.loud.Load() - loud
+		}
+		p.Buttons["2"] = Button{Press: Action{Do: DoDoor}}
+		b.Configure(p)
+		b.gesture("2", HoldStart)
+		p = b.policy()
+		p.PushToTalk = true
+		b.Configure(p)
+		b.gesture("2", HoldEnd)
+		if n := heard(); n > 0 {
+			t.Errorf("it was let go, and %d frames are spoken in a second", n)
+		}
+		b.gesture("2", HoldStart)
+		if n := heard(); n < 48 {
+			t.Errorf("it is held, and %d frames are spoken in a second", n)
+		}
+	})
+}
+
 // Who never lets go, as a command that said hold and was killed, does not leave the
 // microphone open in the calls after this one.
 func TestHoldEndsWithTheCall(t *testing.T) {

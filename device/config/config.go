@@ -360,7 +360,7 @@ func (c *Config) checkRelay(wrong func(key, format string, a ...any)) {
 		wrong("relay.listen", "others must find it again: a relay needs a port that stays")
 	}
 	if r.Listen.Addr().IsUnspecified() && len(r.Advertise) == 0 {
-		wrong("relay.advertise", "a relay that listens on all addresses must be told which one others reach it by, here or with --advertise")
+		wrong("relay.advertise", "a relay that listens on all addresses must be told which one others reach it by")
 	}
 	for _, a := range r.Advertise {
 		if a.Addr().IsUnspecified() || a.Port() == 0 {

@@ -144,7 +144,7 @@ frobnicate = 1
 			`f:4: hops: want a whole number`}},
 		{"a relay of all addresses", "listen = \"127.0.0.1:1\"\n[relay]\nlisten = \"0.0.0.0:0\"\n", []string{
 			`config: f:1: listen: a box that relays has one socket for both: leave this one out, relay.listen counts`,
-			`f:2: relay.advertise: a relay that listens on all addresses must be told which one others reach it by, here or with --advertise`,
+			`f:2: relay.advertise: a relay that listens on all addresses must be told which one others reach it by`,
 			`f:3: relay.listen: others must find it again: a relay needs a port that stays`}},
 		{"a relay on a thin line", "[relay]\nlisten = \":7\"\nadvertise = [\"192.0.2.7:7\"]\nbandwidth_kbit = 300\nmonthly_gb = -1", []string{
 			`config: f:4: relay.bandwidth_kbit: 300: one call takes 280, so 560 is the least`,

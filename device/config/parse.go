@@ -154,7 +154,8 @@ func (d *document) refuse(key string) {
 	}
 	d.faulty[key] = true
 	table, _, _ := strings.Cut(key, ".")
-	if n, ok := strings.CutPrefix(table, "button"); ok && n != "" && strings.Trim(n, "0123456789") == "" {
+	known := slices.ContainsFunc(settings, func(s setting) bool { return strings.HasPrefix(s.key, table+".") })
+	if n, ok := strings.CutPrefix(table, "button"); ok && !known && n != "" && strings.Trim(n, "0123456789") == "" {
 		d.wrong(key, "there is no %s: there are button, and button2 to button%d", table, MaxButtons)
 		return
 	}

@@ -203,7 +203,7 @@ func (e *exam) contacts(context.Context) []Finding {
 		return found(Fault, "configuration", oneLine(err), why, "mend what it names, or take it out of the configuration")
 	}
 	if missing := p.Missing(); len(missing) > 0 {
-		return found(Fault, check, strings.Join(missing, "; "), "a press calls nobody, or not whom it is meant for", "add the contact, with the pid of that box, or name another one in the configuration")
+		return found(Fault, check, strings.Join(missing, "; "), "a press calls nobody, or not whom it is meant for", "add the contact with the pid of that box, or change the name in the configuration")
 	}
 	answered := 0
 	for _, c := range p.Contacts {

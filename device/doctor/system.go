@@ -110,7 +110,7 @@ func (e *exam) service(context.Context) []Finding {
 	case u.ActiveState == "failed":
 		return found(Fault, check, "has failed ("+u.Result+")", silent, journal)
 	case u.ActiveState == "activating" && (u.SubState == "auto-restart" || u.Restarts != "" && u.Restarts != "0"):
-		return found(Fault, check, "ends again and again, "+u.Restarts+" times so far", silent, journal)
+		return found(Fault, check, "does not last: it was started again, so often: "+u.Restarts, silent, journal)
 	case u.ActiveState == "activating" && !e.runs():
 		return found(Warning, check, "is starting", silent+" yet", "look again in a minute")
 	case u.ActiveState != "active" && e.runs():

@@ -108,18 +108,27 @@ ring because of do-not-disturb, or because strangers ring unheard here
 }
 
 // hideInput has a terminal not show what is typed, until show is called. It reports
-// whether that could be done.
+// whether f is one. Who kills the program meanwhile has to say stty echo.
 func hideInput(f *os.File) (show func(), ok bool) {
-	fd := int(f.Fd())
-	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	conn, err := f.SyscallConn()
 	if err != nil {
-		return func() {}, false
+		return nil, false
 	}
-	quiet := *old
-	quiet.Lflag &^= unix.ECHO
-	quiet.Lflag |= unix.ECHONL
-	err = unix.IoctlSetTermios(fd, unix.TCSETS, &quiet)
-	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }, err == nil
+	var old *unix.Termios
+	set := func(change func(s *unix.Termios)) {
+		_ = conn.Control(func(fd uintptr) {
+			if old == nil {
+				old, err = unix.IoctlGetTermios(int(fd), unix.TCGETS)
+			}
+			if err == nil {
+				now := *old
+				change(&now)
+				err = unix.IoctlSetTermios(int(fd), unix.TCSETS, &now)
+			}
+		})
+	}
+	set(func(s *unix.Termios) { s.Lflag = s.Lflag&^unix.ECHO | unix.ECHONL })
+	return func() { set(func(*unix.Termios) {}) }, err == nil
 }
 
 func doorCommand() *cobra.Command {
@@ -136,14 +145,11 @@ A box has a door if there is [door] in its configuration: see hushbell run --hel
 		Example: `  hushbell door < ~/.door-pin`,
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if f, ok := c.InOrStdin().(*os.File); ok && isTerminal(f) {
-				what := "Type the PIN, and press Enter:"
-				show, ok := hideInput(f)
-				defer show()
-				if ok {
-					what = "Type the PIN, which is not shown, and press Enter:"
+			if f, ok := c.InOrStdin().(*os.File); ok {
+				if show, ok := hideInput(f); ok {
+					defer show()
+					fmt.Fprintln(c.ErrOrStderr(), "Type the PIN, which is not shown, and press Enter:")
 				}
-				fmt.Fprintln(c.ErrOrStderr(), what)
 			}
 			text, err := firstLine(c.Context(), c.InOrStdin())
 			if err != nil {

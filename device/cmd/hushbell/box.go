@@ -129,13 +129,12 @@ func (b *box) Press(ctx context.Context, p control.Press) error {
 	if p.Button == "1" {
 		p.Button = ""
 	}
+	if !b.device.HasButton(p.Button) {
+		return fmt.Errorf("there is no button %s in the configuration", p.Button)
+	}
 	ctx, cancel := context.WithTimeout(ctx, pressLimit)
 	defer cancel()
-	err := b.device.Press(ctx, device.Gesture{Button: p.Button, Kind: kind})
-	if errors.Is(err, device.ErrNoButton) {
-		return err
-	}
-	if err != nil {
+	if b.device.Press(ctx, device.Gesture{Button: p.Button, Kind: kind}) != nil {
 		return errors.New("the box takes no notice of its button")
 	}
 	return nil

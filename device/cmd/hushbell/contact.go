@@ -124,11 +124,13 @@ func contactRemoveCommand() *cobra.Command {
 
 // completeContact has a shell offer the names of the contacts that it may read.
 func (p *places) completeContact(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
-	if dir, err := p.statePath(); err == nil && len(args) == 0 {
-		cs, _ := readContacts(dir) // none is offered then
-		for _, c := range cs {
-			names = append(names, c.Name)
-		}
+	dir, err := p.statePath()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	cs, _ := readContacts(dir) // none is offered then
+	for _, c := range cs {
+		names = append(names, c.Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
@@ -173,7 +175,7 @@ func (p *places) reload(c *cobra.Command) error {
 	if refused := (*control.RefusedError)(nil); errors.As(err, &refused) {
 		fmt.Fprintf(c.ErrOrStderr(), `the box that runs goes on as before, and would not start again as things are:
 %v
-Mend that, then tell it (systemctl reload hushbell, or SIGHUP).
+Mend that, then send it SIGHUP (systemctl reload, also with --user).
 `, err)
 	} else if err != nil && !errors.Is(err, control.ErrNotRunning) {
 		fmt.Fprintf(c.ErrOrStderr(), "the box that runs was not told, start it again: %v\n", err)

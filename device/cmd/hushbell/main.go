@@ -141,7 +141,8 @@ used wrongly, 78 if a configuration is wrong.`,
 		return 1
 	}
 	fmt.Fprintf(errOut, "hushbell: %v\n", err)
-	if errors.Is(err, fs.ErrPermission) && !strings.Contains(err.Error(), "sudo") {
+	if file := (*fs.PathError)(nil); errors.As(err, &file) && errors.Is(file, fs.ErrPermission) && os.Geteuid() != 0 &&
+		!strings.Contains(err.Error(), "sudo") && !strings.Contains(err.Error(), "--state") {
 		fmt.Fprintln(errOut, "It is another user's: use sudo, or give it to the user whom this runs as.")
 	}
 	if usage := (usageError{}); errors.As(err, &usage) {

@@ -232,7 +232,7 @@ func firstLine(ctx context.Context, in io.Reader) (string, error) {
 		}
 		return strings.TrimSpace(a.line), nil
 	case <-ctx.Done():
-		return "", errors.New("interrupted before anything was typed: nothing was done")
+		return "", errors.New("interrupted: nothing was done")
 	}
 }
 

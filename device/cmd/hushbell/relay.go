@@ -119,6 +119,9 @@ func (f *relayFlags) read(c *cobra.Command) (config.Config, error) {
 		if !cfg.Relay.Listen.IsValid() {
 			errs = append(errs, errors.New("a relay needs an address to listen at: --listen, or listen under [relay] in --config"))
 		} else if err := cfg.Err(); err != nil {
+			if f.config == "" {
+				err = fmt.Errorf("%w (relay.listen is --listen, relay.advertise --advertise)", err)
+			}
 			errs = append(errs, err)
 		} else if err := findable(&cfg); err != nil {
 			errs = append(errs, err)
