@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"hushbell/voipcore/call"
@@ -253,9 +254,9 @@ func (c *Core) published() {
 
 // notKept tells of what could not be saved, if err says so. It keeps nothing from going
 // on: a box whose disk is full, or dead, can be called until it is started again, and
-// probably then, too.
+// probably then, too. A disk that is read only is meant to be.
 func (c *Core) notKept(err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, syscall.EROFS) {
 		c.log.Warn("cannot save the state", "err", err)
 	}
 }
@@ -410,7 +411,9 @@ func (c *Core) Close() error {
 	c.closeOnce.Do(func() {
 		c.board.hangUpAll()
 		c.cancel()
-		c.closeErr = c.relays.Save()
+		if err := c.relays.Save(); !errors.Is(err, syscall.EROFS) {
+			c.closeErr = err
+		}
 		if c.dht != nil {
 			c.closeErr = errors.Join(c.closeErr, c.dht.Close())
 		}

@@ -77,7 +77,7 @@ func TestParseBehaviourWrong(t *testing.T) {
 		{"[button3]\nline = 7\n[board]\nled_line = 7", "f:2: button3.line: 7 is that of board.led_line"},
 		{"[button2]\nline = 7\n[button3]\nline = 7", "f:4: button3.line: 7 is that of button2.line"},
 		{"[button2]\nline = 7\n[board]\nname = \"sim\"", "f:2: button2.line: the simulated board has no such thing"},
-		{"[button2]\nlnie = 7", "f:2: there is no button2.lnie: do you mean button2.line?"},
+		{"[button2]\nlin = 7", "f:2: there is no button2.lin: do you mean button2.line?"},
 		{"[button9]\nline = 7", "f:1: there is no button9: there are button, and button2 to button"},
 		{"[button]\nlong = \"door\"", "door.far_pin_file: button.long needs it"},
 		{"[groups]\nhouse = \"a\"", "groups: house: want a list of contacts"},

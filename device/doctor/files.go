@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"hushbell/device"
 	"hushbell/device/config"
 	"hushbell/voipcore"
@@ -77,6 +79,9 @@ func (e *exam) stateFolder(context.Context) []Finding {
 		return found(Fault, check, err.Error(), why, "mend the folder, or name another one with --state")
 	case !fi.IsDir():
 		return found(Fault, check, e.State+" is no folder", why, "move the file away, or name another folder with --state")
+	case readOnly(e.State):
+		return found(Warning, check, e.State+" is read only", "guards and other relays, missed calls, the switch of do-not-disturb and what a relay has carried are forgotten at each start",
+			"if that is not meant, mount it writable, or keep the state elsewhere: --state, or StateDirectory= of the unit")
 	case !e.user.may(fi, canWrite):
 		return found(Fault, check, fmt.Sprintf("%s is not writable for %s", e.State, e.user.name), why+", and the box does not start",
 			fmt.Sprintf("sudo chown -R %s: %s", e.user.name, e.State))
@@ -86,12 +91,7 @@ func (e *exam) stateFolder(context.Context) []Finding {
 		return found(Fault, check, fmt.Sprintf("%s can be written by everybody (mode %04o)", e.State, fi.Mode().Perm()),
 			"anybody here can put a key or a contact in place of yours", "chmod 700 "+e.State)
 	}
-	err = tryWrite(e.State)
-	if errors.Is(err, syscall.EROFS) {
-		return found(Warning, check, e.State+" is read only", "relays that are found, missed calls and the switch of do-not-disturb are forgotten at each start, and pids and contacts have to be credentials",
-			"if that is not meant, mount it writable, or keep the state elsewhere: --state, or StateDirectory= of the unit")
-	}
-	if err != nil {
+	if err := tryWrite(e.State); err != nil {
 		return found(Fault, check, err.Error(), why+", and a full disk loses them", writeRemedy(err, e.State, e.user.name))
 	}
 	var st syscall.Statfs_t
@@ -99,6 +99,12 @@ func (e *exam) stateFolder(context.Context) []Finding {
 		return found(Warning, check, fmt.Sprintf("%s has %d kB left", e.State, uint64(st.Bavail)*uint64(st.Bsize)>>10), why, "make room on that disk")
 	}
 	return ok(check, "%s can be written", e.State)
+}
+
+// readOnly reports whether a folder is on a disk that is mounted so.
+func readOnly(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && st.Flags&unix.ST_RDONLY != 0
 }
 
 // tryWrite writes a file as the box would, to the disk, and removes it.

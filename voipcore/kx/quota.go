@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"hushbell/voipcore/durable"
@@ -47,6 +48,7 @@ type quota struct {
 	streams budget // of them, for streams
 
 	saving sync.Mutex // held by who writes the file, over mu
+	failed bool       // to write it; guarded by saving
 	write  func(file string, data []byte, perm fs.FileMode) error
 
 	mu    sync.Mutex // guards what follows; never held over I/O
@@ -136,9 +138,13 @@ func (q *quota) save() error {
 		return nil
 	}
 	if err := q.write(q.file, fmt.Appendf(nil, "%s %d\n", month, used), 0o600); err != nil {
-		q.log.Warn("cannot save what the relay has carried this month", "err", err)
+		if !q.failed && !errors.Is(err, syscall.EROFS) { // it is tried again all the time
+			q.log.Warn("cannot save what the relay has carried this month", "err", err)
+		}
+		q.failed = true
 		return fmt.Errorf("kx: traffic of the month: %w", err)
 	}
+	q.failed = false
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.month == month {

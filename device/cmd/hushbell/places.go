@@ -221,23 +221,21 @@ func lock(path string, mode, flags int) (*os.File, error) {
 	return f, nil
 }
 
-// lockState makes sure that we are the only box or relay in a state folder. keeps is
-// that folder, or "" where it is on a disk that is read only.
-func lockState(dir string, log *slog.Logger) (l *os.File, keeps string, err error) {
+// lockState makes sure that we are the only box or relay in a state folder, and tells
+// of one that is on a disk that is read only.
+func lockState(dir string, log *slog.Logger) (l *os.File, readOnly bool, err error) {
 	l, err = lock(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, syscall.LOCK_NB)
-	keeps = dir
-	if errors.Is(err, syscall.EROFS) {
-		log.Warn("the state folder is read only: what is learned, and missed calls, are forgotten at the end", "folder", dir)
+	if readOnly = errors.Is(err, syscall.EROFS); readOnly {
+		log.Warn("the state folder is read only, and stays as it is: guards and other relays, missed calls, what a relay has carried are forgotten at the end", "folder", dir)
 		l, err = lock(dir, os.O_RDONLY, syscall.LOCK_NB)
-		keeps = ""
 	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, "", fmt.Errorf("another hushbell uses the state folder %s: stop it, or name another folder with --state", dir)
+		return nil, false, fmt.Errorf("another hushbell uses the state folder %s: stop it, or name another folder with --state", dir)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("state folder: %w", err)
+		return nil, false, fmt.Errorf("state folder: %w", err)
 	}
-	return l, keeps, nil
+	return l, readOnly, nil
 }
 
 // editContacts changes the contacts of a box, one process at a time.

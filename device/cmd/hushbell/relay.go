@@ -160,13 +160,13 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 	if err != nil {
 		return err
 	}
-	l, keeps, err := lockState(dir, log)
+	l, _, err := lockState(dir, log)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	limitMemory(relayMemory)
-	c := voipcore.Config{State: keeps, Bootstrap: cfg.Bootstrap, Hops: cfg.Hops, TestNetwork: cfg.TestNetwork, Build: buildTime(), Log: log}
+	c := voipcore.Config{State: dir, Bootstrap: cfg.Bootstrap, Hops: cfg.Hops, TestNetwork: cfg.TestNetwork, Build: buildTime(), Log: log}
 	if err := asRelay(&c, cfg, dir); err != nil {
 		return err
 	}

@@ -145,7 +145,7 @@ func noConfig(file string) error {
 type box struct {
 	*places
 	dir    string // of the state
-	keeps  string // the same, "" if nothing can be written there
+	fixed  bool   // it is read only
 	cfg    config.Config
 	log    *slog.Logger
 	board  *board.Board
@@ -178,7 +178,7 @@ func (b *box) policy(cfg *config.Config) (device.Policy, error) {
 func (b *box) remember() device.Switch {
 	var err error
 	lost := func(err error) {
-		if b.keeps != "" { // else it was said at the start
+		if !b.fixed { // else it was said at the start
 			b.log.Error("cannot save", "err", err)
 		}
 	}
@@ -236,7 +236,7 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 		Now: b.now, Tell: b.tell, Log: log,
 	})
 	c := voipcore.Config{
-		State: b.keeps, Bootstrap: b.cfg.Bootstrap, Keys: keys, Hops: b.cfg.Hops, Listen: b.cfg.Listen,
+		State: b.dir, Bootstrap: b.cfg.Bootstrap, Keys: keys, Hops: b.cfg.Hops, Listen: b.cfg.Listen,
 		TestNetwork: b.cfg.TestNetwork, Welcome: b.device.Welcome, Notify: b.notify,
 		NewEncoder: newEncoder(b.cfg.Complexity), Build: buildTime(), Log: log,
 	}
@@ -262,7 +262,7 @@ func (b *box) claim() (policy device.Policy, l *os.File, err error) {
 	if b.dir, err = b.stateDir(); err != nil {
 		return policy, nil, err
 	}
-	if l, b.keeps, err = lockState(b.dir, b.log); err != nil {
+	if l, b.fixed, err = lockState(b.dir, b.log); err != nil {
 		return policy, nil, err
 	}
 	o := boardOptions(&b.cfg.Board)
