@@ -67,7 +67,9 @@ wait:
 				best = f
 				settle = time.After(lookupSettle)
 			case errors.Is(f.err, ErrNotFound):
-				missing++
+				if missing++; missing == lookupRelays && best.record == nil {
+					settle = time.After(2 * headStart) // for one that is slow
+				}
 			}
 		case <-slow.C:
 			if best.record == nil {
@@ -82,9 +84,7 @@ wait:
 	}
 	paths := <-drawn
 	drawn <- paths
-	for _, p := range paths {
-		asked = append(asked, p[len(p)-1].Key)
-	}
+	asked = endsOf(paths)
 	switch {
 	case best.record != nil:
 		return best.record, asked, nil
@@ -96,12 +96,15 @@ wait:
 
 // lookupAt asks one relay. drawn passes on the paths that were drawn so far: the
 // next one shares no more than the guard with them, if it can be, so that one dead
-// relay does not hold all of them up.
+// relay does not hold all of them up; else at least its end is another one.
 func (c *Core) lookupAt(ctx context.Context, far pid.ID, drawn chan [][]kx.Relay) found {
 	// The paths are drawn one after the other, the tunnels built side by side.
 	apart := func() ([]kx.Relay, error) {
 		paths := <-drawn
 		path, err := c.relays.Path(c.cfg.Hops, kx.Relay{}, behindGuards(paths...)...)
+		if ends := endsOf(paths); err == nil && slices.Contains(ends, path[len(path)-1].Key) {
+			path, err = c.relays.Path(c.cfg.Hops, kx.Relay{}, ends...)
+		}
 		if err == nil {
 			paths = append(slices.Clip(paths), path)
 		}
@@ -132,6 +135,14 @@ func (c *Core) lookupAt(ctx context.Context, far pid.ID, drawn chan [][]kx.Relay
 		}
 	}
 	return f
+}
+
+// endsOf returns the ends of paths.
+func endsOf(paths [][]kx.Relay) (keys []pid.ID) {
+	for _, p := range paths {
+		keys = append(keys, p[len(p)-1].Key)
+	}
+	return keys
 }
 
 // errBadRecord means that a relay answered with something that is no valid

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hushbell/voipcore/kx"
+	"hushbell/voipcore/pid"
 	"hushbell/voipcore/wire"
 )
 
@@ -15,11 +16,13 @@ import (
 // and never answers them.
 type mute struct {
 	kx.DHT
+	core *Core
 	*silence
 }
 
 type silence struct {
-	put, trace atomic.Bool // the next one is not answered
+	put, trace atomic.Bool          // the next one is not answered
+	get        atomic.Pointer[Core] // answers none any more
 	traces     atomic.Int64
 	end        chan struct{}
 }
@@ -29,6 +32,13 @@ func (m mute) Put(ctx context.Context, it wire.Item) (int, error) {
 		<-m.end
 	}
 	return m.DHT.Put(ctx, it)
+}
+
+func (m mute) Get(ctx context.Context, key [32]byte) (wire.Item, error) {
+	if m.get.Load() == m.core {
+		<-m.end
+	}
+	return m.DHT.Get(ctx, key)
 }
 
 func (m mute) Trace(ctx context.Context, target [32]byte) ([]wire.TraceHop, error) {
@@ -48,7 +58,7 @@ func TestSimRelayThatNeverAnswers(t *testing.T) {
 		defer close(s.end)
 		for i := range 5 {
 			w.addRelayWith(t, w.host(fmt.Sprintf("23.%d.0.1", i+1)), nil,
-				func(c *Core) kx.DHT { return mute{(*lookupService)(c.dht), s} })
+				func(c *Core) kx.DHT { return mute{(*lookupService)(c.dht), c, s} })
 		}
 		b := w.box(t, "b", w.host("45.1.0.1"), nil)
 		s.put.Store(true)
@@ -64,6 +74,14 @@ func TestSimRelayThatNeverAnswers(t *testing.T) {
 		}
 		if s.traces.Load() == 0 {
 			t.Error("the box learns of no more relays after a TRACE that was not answered")
+		}
+		// That there is no such pid is known without it.
+		s.get.Store(w.relays[0])
+		for range 10 {
+			start := time.Now()
+			if _, _, err := b.lookup(t.Context(), pid.NewKey().ID()); err != ErrNotFound || time.Since(start) > 4*headStart {
+				t.Errorf("beside a relay that answers no GET a lookup of nobody = %v, after %v", err, time.Since(start))
+			}
 		}
 	})
 }
