@@ -8,7 +8,7 @@ type Rules struct {
 	Ring  time.Duration // 30 s: how long the far box rings before the next try
 	Tries uint8         // 3: how often it is tried, by us or by a caller
 	TTW   uint8         // 5: seconds that a caller in our queue is told to wait
-	Waits uint8         // 60: how often we are told so, or a caller is (5 min in all)
+	Waits uint8         // 60: how often we are told so, or a caller is (5 min of TTW in all)
 	Reach time.Duration // 30 s: for lookup, tunnels and session together
 	Reply time.Duration // 10 s: for one answer over two tunnels
 	End   time.Duration // 2 s: for goodbyes, and a person who waits for the line

@@ -142,6 +142,15 @@ func TestSecondAddress(t *testing.T) {
 		if clock.count(other[0]) != 0 || clock.count(other[1]) == 0 {
 			t.Errorf("the time was told by %v", clock.told)
 		}
+		// Nor as a second hop, though it has a link to the first one, which it dialled
+		// itself.
+		first := s.relay(t, nil, "5.8.0.1", "2600:8::1")
+		if _, err := s.client(t, "2600:7::1").Build(t.Context(), []Relay{{r.Key, other[1:]}, {first.Key, first.Addrs[1:]}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Build(t.Context(), []Relay{{first.Key, first.Addrs[1:]}, {r.Key, other}}); !errors.Is(err, ErrUnreachable) || clock.count(other[0]) != 0 {
+			t.Errorf("a tunnel to an address where nobody is: %v; the time was told by %v", err, clock.told)
+		}
 	})
 }
 

@@ -283,14 +283,14 @@ func (h *hop) reach(m *wire.HopMessage) (*stream, error) {
 	if !n.allowed(m.Addr) || m.Relay == n.cfg.Key.ID() {
 		return nil, ErrRefused
 	}
-	linked := n.links.has(linkKey{relay: m.Relay})
+	linked := n.links.has(linkKey{relay: m.Relay, host: m.Addr.Addr()})
 	if !linked {
 		own := &h.in.l.tries
 		if _, ok := own.take(time.Now(), 1); !ok {
 			return nil, ErrRefused
 		}
 		if _, ok := n.tries.take(time.Now(), 1); !ok {
-			own.giveBack()
+			own.giveBack(1)
 			return nil, ErrRefused
 		}
 	}
@@ -298,8 +298,8 @@ func (h *hop) reach(m *wire.HopMessage) (*stream, error) {
 	defer cancel()
 	out, err := n.openTunnel(ctx, m.Relay, []netip.AddrPort{m.Addr}, false)
 	if err == nil && !linked {
-		h.in.l.tries.giveBack()
-		n.tries.giveBack()
+		h.in.l.tries.giveBack(1)
+		n.tries.giveBack(1)
 	}
 	return out, err
 }
@@ -337,7 +337,7 @@ type paid struct{ *stream }
 
 func (p paid) Write(b []byte) (int, error) {
 	n := p.l.node
-	if err := n.quota.stream(n.ctx, len(b)); err != nil {
+	if err := n.quota.stream(n.ctx, len(b), p.ended); err != nil {
 		return 0, err
 	}
 	return p.stream.Write(b)

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -429,5 +431,61 @@ func TestExtendToAWrongAddress(t *testing.T) {
 		if n := s.dials(r); n != 2 {
 			t.Errorf("the relay has dialled %d times, want once for each address", n)
 		}
+	})
+}
+
+// Who has a relay dial another one at an address of his own, and passes all on, has
+// his own tunnel there and nobody else's.
+func TestExtendThroughAProxy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		r, good := s.relay(t, nil, "5.5.0.1"), s.relay(t, nil, "5.6.0.1")
+		evil, honest := s.client(t, "9.9.0.1"), s.client(t, "9.8.0.1")
+		h := s.Host(hostAddrs("5.7.0.1")...)
+		proxy, err := h.Listen(simPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer proxy.Close()
+		var stalls atomic.Bool
+		pass := func(to, from net.Conn) {
+			defer to.Close()
+			b := make([]byte, 4096)
+			for {
+				n, err := from.Read(b)
+				if err != nil {
+					return
+				}
+				if !stalls.Load() {
+					to.Write(b[:n])
+				}
+			}
+		}
+		go func() {
+			for {
+				in, err := proxy.Accept()
+				if err != nil {
+					return
+				}
+				out, err := h.Dial(t.Context(), good.Addrs[0])
+				if err != nil {
+					return
+				}
+				go pass(in, out)
+				go pass(out, in)
+			}
+		}()
+		bad, err := evil.Build(t.Context(), []Relay{r.Relay, {good.Key, addrs("5.7.0.1:7000")}})
+		if err != nil {
+			t.Fatalf("through the proxy: %v", err)
+		}
+		defer bad.Close()
+		stalls.Store(true)
+		tun, err := honest.Build(t.Context(), path(r, good))
+		if err != nil {
+			t.Fatalf("a tunnel to the relay where it is: %v", err)
+		}
+		tun.Close()
 	})
 }

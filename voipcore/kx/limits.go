@@ -1,6 +1,7 @@
 package kx
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -128,7 +129,7 @@ func (b *budget) take(now time.Time, n float64) (wait time.Duration, ok bool) {
 	defer b.mu.Unlock()
 	b.backLocked(now)
 	if over := b.spent + n - b.burst; over > 0 {
-		return time.Duration(over / b.rate * float64(time.Second)), false
+		return time.Duration(math.Ceil(over / b.rate * float64(time.Second))), false
 	}
 	b.spent += n
 	return 0, true
@@ -159,9 +160,9 @@ func (b *budget) backLocked(now time.Time) {
 	}
 }
 
-// giveBack undoes a take of one.
-func (b *budget) giveBack() {
+// giveBack undoes a take, or borrow, of n.
+func (b *budget) giveBack(n float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.spent = max(0, b.spent-1)
+	b.spent = max(0, b.spent-n)
 }

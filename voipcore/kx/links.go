@@ -30,17 +30,19 @@ type linkTable struct {
 }
 
 // A linkKey names a link that can be shared. own links carry this node's own
-// tunnels and are anonymous; the others are those of a relay for its clients.
+// tunnels and are anonymous; the others are those of a relay for its clients. Anybody
+// can have a relay dial another one where it is not, or where somebody sits between
+// who passes all on, so a link serves those alone who want that host.
 type linkKey struct {
 	relay pid.ID
+	host  netip.Addr // of the first address dialled, or where the relay dialled us from
 	own   bool
 }
 
-// A dialKey names a dial that can be waited for: by its address, too, since anybody
-// can have a relay dial another one where it is not.
+// A dialKey names a dial that can be waited for.
 type dialKey struct {
 	linkKey
-	addr netip.AddrPort // the first of those dialled
+	port uint16
 }
 
 // A linkDial is the dial of a link: done is closed when l or err is set.
@@ -176,7 +178,7 @@ func (t *linkTable) list() []*link {
 func (t *linkTable) offer(l *link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.byKey[linkKey{relay: l.peer}] = l
+	t.byKey[linkKey{relay: l.peer, host: l.remote.Addr().Unmap()}] = l
 }
 
 // close refuses further links and returns those that are there.
@@ -193,7 +195,7 @@ func (n *Node) linkTo(ctx context.Context, relay pid.ID, addrs []netip.AddrPort,
 	if relay == (pid.ID{}) {
 		return n.dialLink(ctx, relay, addrs, own)
 	}
-	k := dialKey{linkKey{relay, own}, addrs[0]}
+	k := dialKey{linkKey{relay, addrs[0].Addr(), own}, addrs[0].Port()}
 	var d *linkDial
 	for {
 		n.links.mu.Lock()

@@ -186,14 +186,14 @@ func (h *hop) register(m *wire.HopMessage) error {
 	if peer == nil {
 		return errDestroyed
 	}
-	defer peer.in.Close()
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = peer.tls.Write(b[:n])
 	}
-	if _, err := peer.tls.Write(b[:n]); err != nil {
-		return err
+	if err == nil {
+		err = pump(peer.tls, h.tls)
 	}
-	return pump(peer.tls, h.tls)
+	peer.in.destroyWith(reasonOf(err))
+	return err
 }
 
 // join splices the tunnel to one of the callee's.

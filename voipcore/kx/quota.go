@@ -26,14 +26,16 @@ const (
 	// many parts is used up, which is little for a flash card, and little to
 	// forget when the plug is pulled.
 	quotaSteps = 200
+	// quotaStep is how soon a stream that waits for its turn notices its end.
+	quotaStep = time.Second
 	// monthBack is for how long the clock has to say that it is an earlier month
 	// before it is believed: boards without a battery wake up in the past.
-	monthBack = 24 * time.Hour
+	monthBack = time.Hour
 )
 
 // A quota bounds what a relay carries for others by Limits.Bandwidth and
-// Limits.Monthly: the cells of their tunnels that it sends, be it that it carries
-// them or that it answers. What it receives is as much again; its own tunnels, the DHT
+// Limits.Monthly: the data and voice of their tunnels that it sends, be it that it
+// carries them or that it answers. What it receives is as much again; its own tunnels, the DHT
 // and what keeps links alive do not count. A nil quota bounds nothing. Safe for
 // concurrent use.
 //
@@ -54,6 +56,7 @@ type quota struct {
 	mu    sync.Mutex // guards what follows; never held over I/O
 	month string     // of used, as 2006-01
 	back  time.Time  // since when the clock says that it is an earlier one; zero if it does not
+	left  string     // the month that was left for an earlier one; "" if none was
 	used  int64
 	saved int64 // used as the file has it
 	over  bool  // used up, and the log was told
@@ -103,18 +106,20 @@ func (q *quota) tick(now time.Time) {
 	}
 	q.mu.Lock()
 	switch m := now.UTC().Format(monthLayout); {
+	case m == q.left: // it was right, and has not begun anew
+		q.month, q.left, q.saved = m, "", -1
 	case m > q.month:
 		if q.over {
 			q.log.Info("a new month: the relay carries for others again")
 		}
-		q.month, q.used, q.over = m, 0, false
+		q.month, q.left, q.used, q.over = m, "", 0, false
 		q.back, q.saved = time.Time{}, -1 // the file has another month
 	case m == q.month:
 		q.back = time.Time{}
 	case q.back.IsZero():
 		q.back = time.Now()
 	case time.Since(q.back) >= monthBack:
-		q.month, q.back, q.saved = m, time.Time{}, -1
+		q.month, q.left, q.back, q.saved = m, q.month, time.Time{}, -1
 	}
 	due := q.saved < 0 || q.used-q.saved > q.monthly/quotaSteps
 	q.mu.Unlock()
@@ -184,7 +189,12 @@ func (q *quota) admits() bool {
 			return false
 		}
 	}
-	return q.all.rate == 0 || q.all.left(time.Now()) >= q.all.burst/2
+	if q.all.rate == 0 {
+		return true
+	}
+	// A stream takes of all only what is its turn: that many wait shows in streams.
+	now := time.Now()
+	return q.all.left(now) >= q.all.burst/2 && q.streams.left(now) > -q.streams.burst
 }
 
 // voice reports whether a voice cell may be sent on. It does not block or
@@ -202,20 +212,23 @@ func (q *quota) voice() bool {
 }
 
 // stream waits until n bytes of a stream may be sent on. Its error is that of
-// ctx, or ErrFull when the month's bytes are used up.
-func (q *quota) stream(ctx context.Context, n int) error {
+// ctx, errDestroyed if the stream ended meanwhile, or ErrFull when the month's bytes
+// are used up.
+func (q *quota) stream(ctx context.Context, n int, ended func() bool) error {
 	if q == nil {
 		return nil
 	}
 	n = (n + wire.CellDataSize - 1) / wire.CellDataSize * wire.CellSize
 	if q.all.rate > 0 {
-		if d := q.streams.borrow(time.Now(), float64(n)); d > 0 {
-			t := time.NewTimer(d)
-			defer t.Stop()
+		for d := q.streams.borrow(time.Now(), float64(n)); d > 0; d -= quotaStep {
 			select {
-			case <-t.C:
+			case <-time.After(min(d, quotaStep)):
 			case <-ctx.Done():
 				return ctx.Err()
+			}
+			if ended() {
+				q.streams.giveBack(float64(n))
+				return errDestroyed
 			}
 		}
 		q.all.borrow(time.Now(), float64(n))

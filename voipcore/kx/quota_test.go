@@ -159,6 +159,64 @@ func TestAnswersCountForTheQuota(t *testing.T) {
 	})
 }
 
+// Handshakes that nobody waits for use up the bandwidth, and then new tunnels are
+// refused at once: those who come later do not wait for all of them.
+func TestHandshakesAtTheBandwidth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		r := s.bounded(t, "5.5.0.1", nil, Limits{Bandwidth: 64 << 10}, "")
+		evil, honest := s.client(t, "9.9.0.1"), s.client(t, "9.8.0.1")
+		var wg sync.WaitGroup
+		var full atomic.Int32
+		for range 300 {
+			wg.Go(func() {
+				soon, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+				defer cancel()
+				if tun, err := evil.Build(soon, path(r)); err == nil {
+					tun.Close()
+				} else if errors.Is(err, ErrFull) {
+					full.Add(1)
+				}
+			})
+			time.Sleep(time.Millisecond)
+		}
+		wg.Wait()
+		if full.Load() < 200 {
+			t.Errorf("%d of 300 were refused", full.Load())
+		}
+		time.Sleep(3 * time.Second)
+		start := time.Now()
+		tun, err := honest.Build(t.Context(), path(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tun.Close()
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("then a tunnel took %v", d)
+		}
+	})
+}
+
+// What waits for its turn ends with its stream, and owes nothing then.
+func TestWaitEndsWithTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, err := openQuota(Limits{Bandwidth: 10_000}, "", time.Now(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.streams.borrow(time.Now(), 1_000_000)
+		start := time.Now()
+		err = q.stream(t.Context(), 100_000, func() bool { return time.Since(start) > 2*quotaStep })
+		if took := time.Since(start); err != errDestroyed || took > 3*quotaStep {
+			t.Errorf("after %v: %v", took, err)
+		}
+		if left := q.streams.left(time.Now()); left < -1_000_000 {
+			t.Errorf("%.0f bytes are owed", -left)
+		}
+	})
+}
+
 // A setClock is a clock that a test sets.
 type setClock struct {
 	systemClock
@@ -245,7 +303,7 @@ func TestMonthly(t *testing.T) {
 	})
 }
 
-// A relay whose clock was once years ahead counts the months of the right one, a day
+// A relay whose clock was once years ahead counts the months of the right one, an hour
 // after that was set, and forgets nothing by it.
 func TestMonthOfAClockThatWasAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -277,11 +335,18 @@ func TestMonthOfAClockThatWasAhead(t *testing.T) {
 		time.Sleep(time.Minute)
 		q.tick(right)
 		if q.month != "2026-11" || q.admits() {
-			t.Errorf("a day later the month is %s, with room: %v", q.month, q.admits())
+			t.Errorf("an hour later the month is %s, with room: %v", q.month, q.admits())
 		}
 		q = open(day("2026-11-30"))
 		if q.used != 1000 {
 			t.Errorf("the file has %d bytes of %s", q.used, q.month)
+		}
+		// Nor does one forget that was in the past for a while.
+		q.tick(day("2026-05-01"))
+		time.Sleep(monthBack)
+		q.tick(day("2026-05-02"))
+		if q.tick(day("2026-11-30")); q.month != "2026-11" || q.used != 1000 {
+			t.Errorf("back in %s %d bytes are used", q.month, q.used)
 		}
 		if q.tick(day("2026-12-01")); !q.admits() || q.used != 0 {
 			t.Errorf("in the next month %d bytes are used", q.used)
@@ -348,7 +413,7 @@ func TestQuotaDoesNotWaitForTheDisk(t *testing.T) {
 		var writer sync.WaitGroup
 		writer.Go(func() { q.tick(start) })
 		synctest.Wait()
-		if !q.voice() || !q.admits() || q.stream(t.Context(), 1) != nil || time.Since(start) != 0 {
+		if !q.voice() || !q.admits() || q.stream(t.Context(), 1, func() bool { return false }) != nil || time.Since(start) != 0 {
 			t.Errorf("cells were stopped, or waited for %v", time.Since(start))
 		}
 		writer.Wait()
