@@ -157,7 +157,7 @@ func TestSimCloseInEveryState(t *testing.T) {
 			if err := x.Close(); err != nil {
 				t.Errorf("%s: Close = %v", s.name, err)
 			}
-			if took := time.Since(start); took > goodbye+2*time.Second {
+			if took := time.Since(start); took > 2*time.Second { // as long as a service may take to stop
 				t.Errorf("%s: Close took %v", s.name, took)
 			}
 			synctest.Wait() // the DHT library's reader sees its socket closed
