@@ -53,6 +53,9 @@ func (m mute) Trace(ctx context.Context, target [32]byte) ([]wire.TraceHop, erro
 // A relay that never answers costs a box that one request: it goes on publishing,
 // and learning of relays. Its link is kept by padding all the while.
 func TestSimRelayThatNeverAnswers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many hours, and the same without the race detector")
+	}
 	inWorld(t, 0, wan, func(t *testing.T, w *world) {
 		s := &silence{end: make(chan struct{})}
 		defer close(s.end)

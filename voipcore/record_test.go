@@ -229,41 +229,42 @@ func TestLookupRelayThatLies(t *testing.T) {
 }
 
 // One relay that lies, asked twice since another one is slow, does not outvote it.
-func TestLiarDoesNotOutvoteASlowRelay(t *testing.T) {
-	var asked atomic.Bool // lookups are slow from then on
-	s := &swarm{}
-	s.grow(t, 6, "127.0.0.1", nil)
-	s.grow(t, 1, "127.0.0.1", func(c *Core) kx.DHT {
-		d := (*lookupService)(c.dht)
-		return liar{d, func(key [32]byte) (wire.Item, error) {
-			if asked.Load() {
-				time.Sleep(headStart + headStart/2)
-			}
-			return d.Get(context.Background(), key)
-		}}
-	})
-	s.grow(t, 1, "127.0.0.1", func(c *Core) kx.DHT {
-		return liar{(*lookupService)(c.dht), func([32]byte) (wire.Item, error) { return wire.Item{}, kx.ErrNotFound }}
-	})
-	a := s.newBox(t, "a", func(c *Config) { c.Hops = 1 })
-	k := pid.NewKey()
-	f := forgery{key: k, seq: 1, rec: wire.Record{ServerKey: pid.NewKey().ID(), ValidUntil: time.Now().Add(time.Hour).Unix(),
-		ExchangePoints: []wire.ExchangePoint{{Relay: s.relays[0].cfg.RelayKey.ID(), Addr: s.boot[0]}}}}
-	for a.put(t, f.item(t, pid.DayOf(time.Now()))) != nil {
-	}
-	a.learn(t, len(s.relays))
-	// Only the slow one and the liar can be drawn; of the third draw it is either.
-	for _, r := range s.relays[:6] {
-		a.relays.Failed(r.cfg.RelayKey.ID())
-	}
-	asked.Store(true)
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			if _, _, err := a.lookup(t.Context(), k.ID()); err != nil {
-				t.Errorf("lookup = %v", err)
-			}
+func TestSimLiarBesideASlowRelay(t *testing.T) {
+	inWorld(t, 6, wan, func(t *testing.T, w *world) {
+		var asked atomic.Bool // lookups are slow from then on
+		w.addRelayWith(t, w.host("23.7.0.1"), nil, func(c *Core) kx.DHT {
+			d := (*lookupService)(c.dht)
+			return liar{d, func(key [32]byte) (wire.Item, error) {
+				if asked.Load() {
+					time.Sleep(headStart + headStart/2)
+				}
+				return d.Get(context.Background(), key)
+			}}
 		})
-	}
-	wg.Wait()
+		w.addRelayWith(t, w.host("23.8.0.1"), nil, func(c *Core) kx.DHT {
+			return liar{(*lookupService)(c.dht), func([32]byte) (wire.Item, error) { return wire.Item{}, kx.ErrNotFound }}
+		})
+		a := w.box(t, "a", w.host("45.1.0.1"), func(c *Config) { c.Hops = 1 })
+		k := pid.NewKey()
+		f := forgery{key: k, seq: 1, rec: wire.Record{ServerKey: pid.NewKey().ID(), ValidUntil: time.Now().Add(time.Hour).Unix(),
+			ExchangePoints: []wire.ExchangePoint{{Relay: w.relays[0].cfg.RelayKey.ID(), Addr: w.boot[0]}}}}
+		a.learn(t, len(w.relays))
+		if err := a.put(t, f.item(t, pid.DayOf(time.Now()))); err != nil {
+			t.Fatal(err)
+		}
+		// Only the slow one and the liar can be drawn; of the third draw it is either.
+		for _, r := range w.relays[:6] {
+			a.relays.Failed(r.cfg.RelayKey.ID())
+		}
+		asked.Store(true)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if _, _, err := a.lookup(t.Context(), k.ID()); err != nil {
+					t.Errorf("lookup = %v", err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }

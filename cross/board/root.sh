@@ -25,8 +25,8 @@ esac
 packages=systemd-sysv,dbus,udev,kmod,iproute2,procps,apt,alsa-utils,usr-is-merged
 
 mkdir -p "$CACHE/log"
-exec 9>"$CACHE/.lock"
-flock -w 900 9 || die "another build holds $CACHE/.lock"
+exec 9>"$CACHE/.lock-$arch"
+flock -w 900 9 || die "another build holds $CACHE/.lock-$arch"
 out=$CACHE/root-$arch.sqfs
 key=$(sha256sum <"$here/root.sh" | cut -d' ' -f1)
 [ -f "$out" ] && [ "$(cat "$out.stamp" 2>/dev/null)" = "$key" ] && exit 0

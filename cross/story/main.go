@@ -22,6 +22,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -30,6 +31,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -71,16 +73,36 @@ type options struct {
 	only   string
 }
 
+// build builds what the boards are made of: their roots side by side, since each
+// takes one processor for more than a minute, and meanwhile the kernels.
+func build(ctx context.Context, t rig.Tree) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make([]error, len(boards)+1)
+	var wg sync.WaitGroup
+	for i, a := range boards {
+		wg.Go(func() {
+			if failed[i] = t.BuildRoot(ctx, a); failed[i] != nil {
+				cancel()
+			}
+		})
+	}
+	for _, a := range boards {
+		if err := t.BuildKernel(ctx, a); err != nil {
+			failed[len(boards)] = err
+			cancel()
+			break
+		}
+	}
+	wg.Wait()
+	return errors.Join(failed...)
+}
+
 // prepare builds all that the story needs, and starts this program again where
 // it has a network of its own.
 func prepare(ctx context.Context, t rig.Tree, o options) error {
-	for _, a := range boards {
-		if err := t.BuildKernel(ctx, a); err != nil {
-			return err
-		}
-		if err := t.BuildRoot(ctx, a); err != nil {
-			return err
-		}
+	if err := build(ctx, t); err != nil {
+		return err
 	}
 	if err := pack(ctx, t, &o); err != nil {
 		return err

@@ -334,6 +334,9 @@ func TestSwarmBehindNAT(t *testing.T) {
 // No relay's memory holds a pid, and none the address of both boxes: with
 // guards of their own, a guard knows its box, and the exchange point neither.
 func TestRelaysKnowNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it reads the memory of eight processes, to which the race detector adds much")
+	}
 	w := newNATWorld(t)
 	s := startSwarm(t, w.public, "203.0.113.1", 8)
 	a, b := newTestBox(t, w.a, "0.0.0.0", s), newTestBox(t, w.b, "0.0.0.0", s)
