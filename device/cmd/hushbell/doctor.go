@@ -66,7 +66,8 @@ func (p *places) patient() (d doctor.Patient, err error) {
 	if d.State, err = p.statePath(); err != nil {
 		return d, err
 	}
-	if *p == (places{}) && missing(d.Config) && missing(d.Socket) && missing(d.State) && !missing(systemConfig) {
+	ofMachine := d.Config == systemConfig || missing(d.Config)
+	if *p == (places{}) && ofMachine && missing(d.Socket) && missing(d.State) && !missing(systemConfig) {
 		d.Config, d.Socket, d.State = systemConfig, systemSocket, systemState
 	}
 	d.System = d.State == systemState
