@@ -388,7 +388,7 @@ func (p *presence) publishOnce(ctx context.Context, r *registration, refused *in
 	// Should a number that was not kept be used again after a start, the record that
 	// is there says how far to go on.
 	seq, err := c.seqs.next(p.key.ID(), day, max(now.Unix(), *refused+1))
-	c.notKept(err)
+	c.notKept("numbers of records", err)
 	item := wire.Item{Key: blinded, Seq: seq, Value: value}
 	item.Sig = p.key.SignBlinded(day, dht.SignedBytes(seq, value))
 

@@ -22,7 +22,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"hushbell/voipcore/call"
@@ -132,6 +131,7 @@ type Core struct {
 	mu        sync.Mutex // guards what follows
 	presences map[pid.ID]bool
 	online    bool
+	unsaved   map[string]bool // what could last not be saved
 
 	closeOnce sync.Once
 	closeErr  error
@@ -150,7 +150,7 @@ func open(cfg Config, lookups func(*Core) kx.DHT) (*Core, error) {
 		return nil, err
 	}
 	c := &Core{
-		cfg: cfg, log: cfg.Log, presences: map[pid.ID]bool{},
+		cfg: cfg, log: cfg.Log, presences: map[pid.ID]bool{}, unsaved: map[string]bool{},
 		guests: make(chan struct{}, maxGuests), lost: make(chan struct{}, 1),
 	}
 	var err error
@@ -249,15 +249,19 @@ func (c *Core) published() {
 		now := c.clock.Now()
 		err = os.Chtimes(file, now, now)
 	}
-	c.notKept(err)
+	c.notKept("relays", err)
 }
 
-// notKept tells of what could not be saved, if err says so. It keeps nothing from going
-// on: a box whose disk is full, or dead, can be called until it is started again, and
-// probably then, too. A disk that is read only is meant to be.
-func (c *Core) notKept(err error) {
-	if err != nil && !errors.Is(err, syscall.EROFS) {
-		c.log.Warn("cannot save the state", "err", err)
+// notKept tells, once until it can, that something could not be saved, if err says so.
+// It keeps nothing from going on: a box whose disk is full, dead or read only can be
+// called until it is started again, and probably then, too.
+func (c *Core) notKept(what string, err error) {
+	c.mu.Lock()
+	told := c.unsaved[what]
+	c.unsaved[what] = err != nil
+	c.mu.Unlock()
+	if err != nil && !told {
+		c.log.Warn("cannot save the state", "what", what, "err", err)
 	}
 }
 
@@ -392,7 +396,7 @@ func (c *Core) discover(ctx context.Context) error {
 		}()
 	}
 	err := c.node.Discover(ctx, c.relays, c.cfg.Bootstrap, (*lookupService)(node).Trace)
-	c.notKept(c.relays.Save())
+	c.notKept("relays", c.relays.Save())
 	return err
 }
 
@@ -411,9 +415,7 @@ func (c *Core) Close() error {
 	c.closeOnce.Do(func() {
 		c.board.hangUpAll()
 		c.cancel()
-		if err := c.relays.Save(); !errors.Is(err, syscall.EROFS) {
-			c.closeErr = err
-		}
+		c.closeErr = c.relays.Save()
 		if c.dht != nil {
 			c.closeErr = errors.Join(c.closeErr, c.dht.Close())
 		}
@@ -473,7 +475,7 @@ func (c *Core) stayOnline() {
 		if err := c.node.Refresh(c.ctx, c.relays, c.cfg.Hops); err != nil {
 			c.log.Debug("no relays learned", "err", err)
 		}
-		c.notKept(c.relays.Save())
+		c.notKept("relays", c.relays.Save())
 		// Exponential: the next time cannot be told from the last.
 		wait.Reset(time.Duration(rand.ExpFloat64() * float64(refreshMean)))
 	}

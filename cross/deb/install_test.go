@@ -319,6 +319,9 @@ func readOnly(t *testing.T, s *system) {
 		s.run("journalctl -u " + unit + " --no-pager | grep -F 'state folder is read only'")
 	}
 	s.want("hushbell pid list", pids)
+	for unit := range units {
+		s.stops("systemctl", unit)
+	}
 	s.unplug()
 	s.up()
 	s.run("rm -r /etc/credstore")

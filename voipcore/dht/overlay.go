@@ -247,11 +247,14 @@ func (o *overlay) good() int { return o.server.Stats().GoodNodes }
 
 // maintain keeps the store and the file. It ends with the node.
 func (n *Node) maintain() {
+	told := false // that it cannot be saved
 	for n.pause(saveEvery) {
 		n.store.sweep()
-		if err := n.save(); err != nil {
+		err := n.save()
+		if err != nil && !told {
 			n.log.Warn("the DHT's list of nodes cannot be saved", "err", err)
 		}
+		told = err != nil
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -160,7 +161,7 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 	if err != nil {
 		return err
 	}
-	l, _, err := lockState(dir, log)
+	l, fixed, err := lockState(dir, log)
 	if err != nil {
 		return err
 	}
@@ -174,7 +175,11 @@ func (f *relayFlags) serve(ctx context.Context, cfg *config.Config, out, errOut 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, core.Close()) }()
+	defer func() {
+		if closed := core.Close(); !fixed || !errors.Is(closed, syscall.EROFS) { // that was said
+			err = errors.Join(err, closed)
+		}
+	}()
 	if _, err := fmt.Fprintf(out, "relay ready at %v\n", cfg.Relay.Listen); err != nil {
 		return err
 	}

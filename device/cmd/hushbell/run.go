@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -311,6 +312,9 @@ func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
 	b.system.Stopping()
 	b.log.Info("box stops")
 	closed := b.core.Close() // hangs up
+	if b.fixed && errors.Is(closed, syscall.EROFS) {
+		closed = nil // it was said at the start
+	}
 	wg.Wait()
 	return errors.Join(served, ran, printed, closed)
 }
