@@ -43,7 +43,8 @@ func (d *Device) HasButton(name string) bool {
 }
 
 // Press does what a gesture at a button means, and returns when it is done. A button
-// that is not configured, any more perhaps, means nothing, but can be held to talk.
+// that is not configured, any more perhaps, means nothing, but can be held in a call to
+// talk, and be let go.
 func (d *Device) Press(ctx context.Context, g Gesture) error {
 	return d.do(ctx, func() error {
 		d.gesture(g)

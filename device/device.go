@@ -257,8 +257,12 @@ func (d *Device) gesture(g Gesture) {
 		d.happens(NewsState, Event{Kind: TalkEnd}, nil, nil)
 		return
 	}
+	talks := g.Kind == HoldStart && d.m.State.Voice()
+	if !talks && !d.HasButton(g.Button) {
+		return
+	}
 	d.o.Log.Info("button pressed", "state", d.m.State)
-	if g.Kind == HoldStart && d.m.State.Voice() {
+	if talks {
 		action = Action{} // held in a call it talks, whatever a press does
 	}
 	switch action.Do {

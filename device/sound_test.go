@@ -236,17 +236,19 @@ func TestHeldButtonThatGoes(t *testing.T) {
 			synctest.Wait()
 			return b.core.loud.Load() - loud
 		}
-		p.Buttons["2"] = Button{Press: Action{Do: DoDoor}}
+		p.Buttons["7"] = Button{Press: Action{Do: DoDoor}}
 		b.Configure(p)
-		b.gesture("2", HoldStart)
+		b.gesture("7", HoldStart)
 		p = b.policy()
 		p.PushToTalk = true
 		b.Configure(p)
-		b.gesture("2", HoldEnd)
+		b.gesture("7", HoldEnd)
 		if n := heard(); n > 0 {
 			t.Errorf("it was let go, and %d frames are spoken in a second", n)
 		}
-		b.gesture("2", HoldStart)
+		b.gesture("7", ShortPress)
+		b.want(InCall)
+		b.gesture("7", HoldStart)
 		if n := heard(); n < 48 {
 			t.Errorf("it is held, and %d frames are spoken in a second", n)
 		}

@@ -129,7 +129,7 @@ func (b *box) Press(ctx context.Context, p control.Press) error {
 	if p.Button == "1" {
 		p.Button = ""
 	}
-	if !b.device.HasButton(p.Button) {
+	if kind != device.HoldEnd && !b.device.HasButton(p.Button) {
 		return fmt.Errorf("there is no button %s in the configuration", p.Button)
 	}
 	ctx, cancel := context.WithTimeout(ctx, pressLimit)
