@@ -7,8 +7,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"hushbell/voipcore/durable"
@@ -81,8 +81,9 @@ func openQuota(l Limits, file string, now time.Time, log *slog.Logger) (*quota, 
 			return nil, fmt.Errorf("kx: traffic of the month: %w", err)
 		}
 		// What is no count of ours is written anew.
-		if _, err := fmt.Sscanf(string(b), "%7s %d\n", &q.month, &q.used); err != nil || !isMonth(q.month) || q.used < 0 {
-			q.month, q.used = "", 0
+		n, _ := fmt.Sscanf(string(b), "%7s %d %7s\n", &q.month, &q.used, &q.left)
+		if n < 2 || !isMonth(q.month) || q.used < 0 || n > 2 && !isMonth(q.left) {
+			q.month, q.used, q.left = "", 0, ""
 		}
 		q.saved = q.used
 	}
@@ -106,8 +107,11 @@ func (q *quota) tick(now time.Time) {
 	}
 	q.mu.Lock()
 	switch m := now.UTC().Format(monthLayout); {
-	case m == q.left: // it was right, and has not begun anew
-		q.month, q.left, q.saved = m, "", -1
+	case m > q.month && m <= q.left: // it was right, and has not begun anew
+		q.month, q.back, q.saved = m, time.Time{}, -1
+		if m == q.left {
+			q.left = ""
+		}
 	case m > q.month:
 		if q.over {
 			q.log.Info("a new month: the relay carries for others again")
@@ -137,13 +141,14 @@ func (q *quota) save() error {
 	q.saving.Lock()
 	defer q.saving.Unlock()
 	q.mu.Lock()
-	month, used, saved := q.month, q.used, q.saved
+	month, used, saved, left := q.month, q.used, q.saved, q.left
 	q.mu.Unlock()
 	if used == saved {
 		return nil
 	}
-	if err := q.write(q.file, fmt.Appendf(nil, "%s %d\n", month, used), 0o600); err != nil {
-		if !q.failed && !errors.Is(err, syscall.EROFS) { // it is tried again all the time
+	line := fmt.Sprintf("%s %d %s", month, used, left)
+	if err := q.write(q.file, []byte(strings.TrimSpace(line)+"\n"), 0o600); err != nil {
+		if !q.failed { // it is tried again all the time
 			q.log.Warn("cannot save what the relay has carried this month", "err", err)
 		}
 		q.failed = true

@@ -341,10 +341,15 @@ func TestMonthOfAClockThatWasAhead(t *testing.T) {
 		if q.used != 1000 {
 			t.Errorf("the file has %d bytes of %s", q.used, q.month)
 		}
-		// Nor does one forget that was in the past for a while.
-		q.tick(day("2026-05-01"))
+		// Nor does one forget that was in the past for a while, from one month to the
+		// next, and over a start.
+		q.tick(day("1970-01-31"))
 		time.Sleep(monthBack)
-		q.tick(day("2026-05-02"))
+		q.tick(day("1970-01-31"))
+		q = open(day("1970-02-01"))
+		if q.month != "1970-02" || q.used != 1000 {
+			t.Errorf("in the past, in %s, %d bytes are used", q.month, q.used)
+		}
 		if q.tick(day("2026-11-30")); q.month != "2026-11" || q.used != 1000 {
 			t.Errorf("back in %s %d bytes are used", q.month, q.used)
 		}
