@@ -32,6 +32,7 @@ var (
 
 // A found is what one relay answered.
 type found struct {
+	from   pid.ID
 	record *wire.Record // valid; nil: err says why
 	seq    int64
 	day    pid.Day
@@ -53,7 +54,7 @@ func (c *Core) lookup(ctx context.Context, far pid.ID) (rec *wire.Record, asked 
 		ask()
 	}
 	var best found
-	missing := 0 // answers that there is none: it takes two, and nobody who says otherwise
+	missing := map[pid.ID]bool{} // who says that there is none: it takes two, and nobody who says otherwise
 	var settle <-chan time.Time
 	slow := time.NewTimer(headStart)
 	defer slow.Stop()
@@ -67,7 +68,7 @@ wait:
 				best = f
 				settle = time.After(lookupSettle)
 			case errors.Is(f.err, ErrNotFound):
-				if missing++; missing == lookupRelays && best.record == nil {
+				if missing[f.from] = true; len(missing) == lookupRelays && best.record == nil {
 					settle = time.After(2 * headStart) // for one that is slow
 				}
 			}
@@ -88,7 +89,7 @@ wait:
 	switch {
 	case best.record != nil:
 		return best.record, asked, nil
-	case missing >= lookupRelays:
+	case len(missing) >= lookupRelays:
 		return nil, asked, ErrNotFound
 	}
 	return nil, asked, ErrOffline
@@ -116,7 +117,7 @@ func (c *Core) lookupAt(ctx context.Context, far pid.ID, drawn chan [][]kx.Relay
 		return found{err: fmt.Errorf("%w: %v", ErrOffline, err)}
 	}
 	defer t.Close()
-	f := found{err: ErrNotFound}
+	f := found{from: endOf(t), err: ErrNotFound}
 	// Today's first: the other days only matter when one of the two clocks is
 	// off, or at midnight.
 	today := pid.DayOf(c.clock.Now())
