@@ -192,6 +192,7 @@ func (h *hop) register(m *wire.HopMessage) error {
 	if err == nil {
 		err = pump(peer.tls, h.tls)
 	}
+	h.in.destroyWith(reasonOf(err)) // first, for the peer's part destroys it, too
 	peer.in.destroyWith(reasonOf(err))
 	return err
 }
@@ -225,6 +226,7 @@ func (h *hop) join(m *wire.HopMessage) error {
 		}
 		w.joined <- h
 		err := pump(w.h.tls, h.tls)
+		h.in.destroyWith(reasonOf(err)) // first, likewise
 		w.h.in.destroyWith(reasonOf(err))
 		return err
 	}
