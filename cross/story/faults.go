@@ -198,7 +198,8 @@ func (s *story) sound(ctx context.Context) (string, error) {
 // says who has it, and what to do, and takes the card when it is free.
 func (s *story) busy(ctx context.Context) (string, error) {
 	// Under the name of a sound server, whose card is to be left to it.
-	const holder = "cp /usr/bin/arecord /var/tmp/pipewire && systemd-run -q --unit=holder /var/tmp/pipewire -q -D hw:Loopback,0 -f S16_LE -r 48000 -c 2 /dev/null"
+	// The program wants its own name in the path.
+	const holder = "mkdir -p /var/tmp/arecord && cp /usr/bin/arecord /var/tmp/arecord/pipewire && systemd-run -q --unit=holder /var/tmp/arecord/pipewire -q -D hw:Loopback,0 -f S16_LE -r 48000 -c 2 /dev/null"
 	if _, err := s.b.Run(ctx, "systemctl stop hushbell && "+holder+" && sleep 1 && systemctl start hushbell"); err != nil {
 		return "", err
 	}

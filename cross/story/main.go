@@ -76,26 +76,16 @@ type options struct {
 // build builds what the boards are made of: their roots side by side, since each
 // takes one processor for more than a minute, and meanwhile the kernels.
 func build(ctx context.Context, t rig.Tree) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	failed := make([]error, len(boards)+1)
+	roots, kernels := make([]error, len(boards)), make([]error, len(boards))
 	var wg sync.WaitGroup
 	for i, a := range boards {
-		wg.Go(func() {
-			if failed[i] = t.BuildRoot(ctx, a); failed[i] != nil {
-				cancel()
-			}
-		})
+		wg.Go(func() { roots[i] = t.BuildRoot(ctx, a) })
 	}
-	for _, a := range boards {
-		if err := t.BuildKernel(ctx, a); err != nil {
-			failed[len(boards)] = err
-			cancel()
-			break
-		}
+	for i, a := range boards {
+		kernels[i] = t.BuildKernel(ctx, a)
 	}
 	wg.Wait()
-	return errors.Join(failed...)
+	return errors.Join(append(roots, kernels...)...)
 }
 
 // prepare builds all that the story needs, and starts this program again where
