@@ -349,6 +349,9 @@ func TestPlaces(t *testing.T) {
 	}
 	t.Setenv("XDG_STATE_HOME", dir+"/xs")
 	t.Setenv("XDG_CONFIG_HOME", dir+"/xc")
+	if err := errors.Join(os.MkdirAll(dir+"/xc/hushbell", 0o700), os.WriteFile(dir+"/xc/hushbell/"+configName, nil, 0o600)); err != nil {
+		t.Fatal(err) // without it that of the machine would do, if there is one
+	}
 	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xs/hushbell/control.sock")
 	t.Setenv("XDG_RUNTIME_DIR", dir+"/xr")
 	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xr/hushbell/control.sock")
