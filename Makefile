@@ -1,14 +1,17 @@
 # What can be made. CGO is off everywhere: the binary is static.
 export CGO_ENABLED = 0
+# In all builds, not only in what is delivered: so tests and programs share the
+# compiler's cache.
+export GOFLAGS := -trimpath $(GOFLAGS)
 GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILT    := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
-BUILD    := $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+BUILD    := $(GO) build -buildvcs=false -ldflags '$(LDFLAGS)'
 PACKAGES := ./...
 FUZZTIME ?= 20s
 
-.PHONY: help build cross deb deb-test demo test vet lint unit unit32 race arch emulated fuzz bench board-test clean
+.PHONY: help build cross deb deb-test demo test vet lint unit unit32 race arch emulated fuzz bench board-test boards clean
 
 help:
 	@echo 'make build       bin/hushbell for this machine'
@@ -25,6 +28,7 @@ help:
 	@echo 'make bench       what things cost: voice cells, tunnels, lookups, the encoder'
 	@echo 'make fuzz        every fuzz test for $(FUZZTIME) (FUZZTIME=1m)'
 	@echo 'make board-test  drivers on an emulated ARM board, and calls between two (needs cross/board/packages)'
+	@echo 'make boards      what those boards are made of, beforehand'
 	@echo 'make clean       removes what was built'
 
 build:
@@ -77,7 +81,7 @@ vet:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	GOARCH=amd64 $(GO) vet $(PACKAGES)
 	GOARCH=arm64 $(GO) vet $(PACKAGES)
-	GOARCH=arm $(GO) vet $(PACKAGES)
+	GOARCH=arm GOARM=6 $(GO) vet $(PACKAGES)
 	GOARCH=386 $(GO) vet $(PACKAGES)
 
 # What staticcheck finds is mended. It is a tool of a module of its own, so that the
@@ -102,14 +106,14 @@ unit32:
 # All kinds of boards; and the program stays small, for small cards and slow lines.
 MAXSIZE := 12000000
 arch:
-	for arch in arm 386; do GOARCH=$$arch $(GO) build -o /dev/null ./device/cmd/hushbell || exit 1; done
+	for arch in arm 386; do GOARCH=$$arch GOARM=6 $(GO) build -o /dev/null ./device/cmd/hushbell || exit 1; done
 	GOARCH=arm64 $(GO) build -ldflags '-s -w' -o out/hushbell-arm64 ./device/cmd/hushbell
 	@size=$$(wc -c <out/hushbell-arm64); echo "stripped, for arm64: $$size bytes"; test $$size -lt $(MAXSIZE) || { echo 'that is more than $(MAXSIZE)'; exit 1; }
 
 # The race detector needs cgo; short, since it makes everything ten times slower.
-# Two packages at a time: nothing is timed here, and most of it waits.
+# Two packages at a time, the longest first: nothing is timed here.
 race:
-	CGO_ENABLED=1 $(GO) test -race -short -p 2 -timeout 30m $(PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -short -p 2 -timeout 30m ./voipcore ./device/cmd/hushbell $(PACKAGES)
 
 # On the processors of the boards: ARMv6 as in the Zero W, and ARMv8. Left out are
 #   device/cmd/hushbell  starts itself as other processes, which qemu-user cannot:
@@ -146,6 +150,11 @@ board-test:
 	$(GO) run ./cross/board -goarch arm ./gpio ./alsa ./board -- -test.short '-test.run=Board|Kernel|Raise|Busy|Find|Output|Chip|Input|Bias|Lines'
 	$(GO) run ./cross/board ./device/cmd/hushbell -- -test.run=OnBoard
 	$(GO) run ./cross/story
+
+# What takes long in board-test and deb-test, and no tests need yet.
+boards:
+	$(GO) run ./cross/story -build
+	cross/deb/root.sh cross/cache/debian-amd64.tar
 
 clean:
 	rm -rf bin out

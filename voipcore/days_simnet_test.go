@@ -113,6 +113,9 @@ func TestSimHalfADay(t *testing.T) {
 // A box is switched off without a goodbye. Its record leads nowhere from then
 // on, and is gone when it has expired.
 func TestSimRecordExpires(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours, and the same without the race detector")
+	}
 	inWorld(t, 8, wan, func(t *testing.T, w *world) {
 		a, b := w.pair(t)
 		mustReach(t, a, b)

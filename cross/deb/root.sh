@@ -6,8 +6,10 @@ out=$1
 packages=systemd-sysv,dbus-user-session,libpam-systemd,udev,apt,init-system-helpers,procps,usr-is-merged,pulseaudio,pulseaudio-utils,pipewire,pipewire-pulse,wireplumber
 mirror=$(apt-get indextargets --format '$(REPO_URI)' | sed -n 's,/debian/$,,p' | head -n 1)
 [ -n "$mirror" ] || { echo 'root.sh: apt has no Debian archive set up' >&2; exit 1; }
-[ ! -e "$out" ] || [ "$(cat "$out.of" 2>/dev/null)" != "$packages" ] || exit 0
 mkdir -p "$(dirname "$out")"
+exec 9>"$out.lock"
+flock -w 900 9 || { echo "root.sh: another build holds $out.lock" >&2; exit 1; }
+[ ! -e "$out" ] || [ "$(cat "$out.of" 2>/dev/null)" != "$packages" ] || exit 0
 rm -f "$out.of"
 mmdebstrap --quiet --format=tar --mode=root --variant=essential --include="$packages" \
 	--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \

@@ -42,6 +42,7 @@ func main() {
 	o := options{}
 	flag.BoolVar(&o.inside, "inside", false, "for the program's own use: the network is ours")
 	flag.StringVar(&o.only, "only", "", "`steps` to tell, separated by commas, after the boards are set up: "+names())
+	flag.BoolVar(&o.build, "build", false, "only build what the boards are made of")
 	flag.StringVar(&o.debs, "debs", "", "for the program's own use: how the packages' names begin")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,6 +72,7 @@ type options struct {
 	inside bool
 	debs   string
 	only   string
+	build  bool
 }
 
 // build builds what the boards are made of: their roots side by side, since each
@@ -91,7 +93,7 @@ func build(ctx context.Context, t rig.Tree) error {
 // prepare builds all that the story needs, and starts this program again where
 // it has a network of its own.
 func prepare(ctx context.Context, t rig.Tree, o options) error {
-	if err := build(ctx, t); err != nil {
+	if err := build(ctx, t); err != nil || o.build {
 		return err
 	}
 	if err := pack(ctx, t, &o); err != nil {
