@@ -17,10 +17,10 @@ import (
 // expired; a call that stands all the time knows nothing of it; a relay that
 // comes is learned of.
 func TestSimHalfADay(t *testing.T) {
-	length := 9 * time.Hour
 	if testing.Short() {
-		length = 2*time.Hour + 10*time.Minute // midnight, but no change of exchange points
+		t.Skip("hours, and the same without the race detector")
 	}
+	const length = 9 * time.Hour
 	// A bubble begins at midnight; this one at 22 o'clock.
 	wall := func() time.Time { return time.Now().Add(22 * time.Hour) }
 	at := func(c *Config) { c.Wall = wall }
@@ -87,7 +87,7 @@ func TestSimHalfADay(t *testing.T) {
 			time.Sleep(step)
 			check()
 		}
-		if changes == 0 && !testing.Short() {
+		if changes == 0 {
 			t.Errorf("the exchange points have not changed in %v", length)
 		}
 		if worst := gap(5*time.Second, c, d); worst > 500*time.Millisecond {
