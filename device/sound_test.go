@@ -195,6 +195,16 @@ func TestOtherTones(t *testing.T) {
 	})
 }
 
+// spoken returns how many frames that are not silent go to the far end in a second,
+// once those on their way are there.
+func (b *bench) spoken() int64 {
+	time.Sleep(40 * time.Millisecond)
+	loud := b.core.loud.Load()
+	time.Sleep(time.Second)
+	synctest.Wait()
+	return b.core.loud.Load() - loud
+}
+
 // Who holds a button for push to talk in a call talks, whatever else its press does.
 func TestHeldButtonTalks(t *testing.T) {
 	for name, action := range map[string]Action{"door": {Do: DoDoor}, "dnd": {Do: DoQuiet}, "hang up": {Do: DoHangUp}, "call": {DoCall, "workshop"}} {
@@ -207,11 +217,7 @@ func TestHeldButtonTalks(t *testing.T) {
 			b.tell(voipcore.Answered, 1)
 			b.want(InCall, "call")
 			b.gesture("2", HoldStart)
-			time.Sleep(40 * time.Millisecond)
-			loud := b.core.loud.Load()
-			time.Sleep(time.Second)
-			synctest.Wait()
-			if n := b.core.loud.Load() - loud; n < 48 {
+			if n := b.spoken(); n < 48 {
 				t.Errorf("%s: held for a second, %d frames are spoken", name, n)
 			}
 			if asked := b.core.take(); len(asked) > 0 || b.Status().Quiet || b.Status().State != InCall {
@@ -229,13 +235,6 @@ func TestHeldButtonThatGoes(t *testing.T) {
 		p := b.policy()
 		p.PushToTalk = true
 		b.tell(voipcore.Answered, 1)
-		heard := func() int64 {
-			time.Sleep(40 * time.Millisecond)
-			loud := b.core.loud.Load()
-			time.Sleep(time.Second)
-			synctest.Wait()
-			return b.core.loud.Load() - loud
-		}
 		p.Buttons["7"] = Button{Press: Action{Do: DoDoor}}
 		b.Configure(p)
 		b.gesture("7", HoldStart)
@@ -243,13 +242,13 @@ func TestHeldButtonThatGoes(t *testing.T) {
 		p.PushToTalk = true
 		b.Configure(p)
 		b.gesture("7", HoldEnd)
-		if n := heard(); n > 0 {
+		if n := b.spoken(); n > 0 {
 			t.Errorf("it was let go, and %d frames are spoken in a second", n)
 		}
 		b.gesture("7", ShortPress)
 		b.want(InCall)
 		b.gesture("7", HoldStart)
-		if n := heard(); n < 48 {
+		if n := b.spoken(); n < 48 {
 			t.Errorf("it is held, and %d frames are spoken in a second", n)
 		}
 	})
@@ -264,21 +263,14 @@ func TestHoldEndsWithTheCall(t *testing.T) {
 		b.Configure(p)
 		b.gesture("", HoldStart)
 		b.tell(voipcore.Answered, 1)
-		heard := func() int64 {
-			time.Sleep(40 * time.Millisecond)
-			loud := b.core.loud.Load()
-			time.Sleep(time.Second)
-			synctest.Wait()
-			return b.core.loud.Load() - loud
-		}
-		if n := heard(); n < 48 {
+		if n := b.spoken(); n < 48 {
 			t.Errorf("held for a second, %d frames are spoken", n)
 		}
 		b.tell(voipcore.Ended, 1)
 		time.Sleep(time.Hour)
 		for _, id := range []call.ID{2, 3} { // by itself: nobody is there; 3 takes the line from 2
 			b.tell(voipcore.Answered, id)
-			if n := heard(); n > 0 {
+			if n := b.spoken(); n > 0 {
 				t.Errorf("call %d: nobody holds the button, and %d frames are spoken in a second", id, n)
 			}
 			b.gesture("", HoldStart)
