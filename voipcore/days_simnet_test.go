@@ -18,7 +18,7 @@ import (
 // comes is learned of.
 func TestSimHalfADay(t *testing.T) {
 	if testing.Short() {
-		t.Skip("hours, and the same without the race detector")
+		t.Skip("hours: make unit runs it, the race detector and 32 bits do without")
 	}
 	const length = 9 * time.Hour
 	// A bubble begins at midnight; this one at 22 o'clock.
@@ -114,7 +114,7 @@ func TestSimHalfADay(t *testing.T) {
 // on, and is gone when it has expired.
 func TestSimRecordExpires(t *testing.T) {
 	if testing.Short() {
-		t.Skip("hours, and the same without the race detector")
+		t.Skip("hours: make unit runs it, the race detector and 32 bits do without")
 	}
 	inWorld(t, 8, wan, func(t *testing.T, w *world) {
 		a, b := w.pair(t)

@@ -54,7 +54,7 @@ func (m mute) Trace(ctx context.Context, target [32]byte) ([]wire.TraceHop, erro
 // and learning of relays. Its link is kept by padding all the while.
 func TestSimRelayThatNeverAnswers(t *testing.T) {
 	if testing.Short() {
-		t.Skip("many hours, and the same without the race detector")
+		t.Skip("hours: make unit runs it, the race detector and 32 bits do without")
 	}
 	inWorld(t, 0, wan, func(t *testing.T, w *world) {
 		s := &silence{end: make(chan struct{})}

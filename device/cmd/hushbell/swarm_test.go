@@ -353,7 +353,7 @@ func TestSwarmBehindNAT(t *testing.T) {
 // guards of their own, a guard knows its box, and the exchange point neither.
 func TestRelaysKnowNothing(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it reads the memory of eight processes, to which the race detector adds much")
+		t.Skip("eight processes and all their memory: make unit runs it, the race detector and 32 bits do without")
 	}
 	w := newNATWorld(t)
 	s := startSwarm(t, w.public, "203.0.113.1", 8)
