@@ -11,7 +11,7 @@
 //
 // The boards run in real time, each on one emulated processor. Measured on 2
 // cores of 2.6 GHz, in a call with speech and with aplay and arecord at the sound
-// card, encoder at complexity 0: the emulator of an arm64 board takes 21 to 28 %
+// card, encoder at complexity 0: the emulator of an arm64 board takes 21 to 34 %
 // of a core (at complexity 5 26 % where it took 24), that of a 32-bit one 44 %, and on an idle
 // machine all that is said is heard (a likeness of 0.97 to 1.00). All steps take
 // 8 minutes, of which 60 s are a pulled cable and 20 s the watchdog's patience.
