@@ -52,7 +52,7 @@ it is not.`,
 		},
 	}
 	p.socketFlag(c.Flags())
-	c.ValidArgsFunction = p.completeContact
+	c.ValidArgsFunction = offer(func() []string { return append(p.contactNames(), p.groupNames()...) })
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the call is answered, or is not")
 	c.Flags().BoolVar(&page, "page", false, "all of the group who answer take part")
 	return c

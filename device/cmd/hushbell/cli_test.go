@@ -363,12 +363,19 @@ func TestCompletion(t *testing.T) {
 	state := t.TempDir()
 	succeeds(t, "", "contact", "add", "attic", pid.NewKey().ID().String(), "--state", state, "--socket", state+"/none")
 	t.Setenv("STATE_DIRECTORY", state)
-	for args, want := range map[string]string{
-		"call": "attic\n:4\n", "contact remove": "attic\n:4\n", "contact add": ":4\n", "hangup": ":4\n", "dnd": "on\noff\nscheduled\nstatus\n:4\n",
-		"run --config": ":0\n",
+	t.Setenv("CONFIGURATION_DIRECTORY", state)
+	check(t, os.WriteFile(state+"/hushbell.toml", []byte("[groups]\nhouse = [\"attic\"]\n"), 0o600))
+	for line, want := range map[string]string{
+		"call ":           "attic\nhouse\n:4\n",
+		"contact remove ": "attic\n:4\n",
+		"contact add ":    ":4\n",
+		"hangup ":         ":4\n",
+		"dnd ":            "on\noff\nscheduled\nstatus\n:4\n",
+		"run --config ":   ":0\n",
+		"pid list --st":   "--state\tfolder of keys, contacts and caches (default: " + stateRule + ")\n:4\n",
 	} {
-		if status, out, _ := hushbell(t, "", append(append([]string{"__complete"}, strings.Fields(args)...), "")...); status != 0 || out != want {
-			t.Errorf("after hushbell %s a shell is offered %q, want %q (status %d)", args, out, want, status)
+		if status, out, _ := hushbell(t, "", append([]string{"__complete"}, strings.Split(line, " ")...)...); status != 0 || out != want {
+			t.Errorf("after hushbell %s a shell is offered %q, want %q (status %d)", line, out, want, status)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // A chapter is commands that belong together.
@@ -50,6 +51,11 @@ func addCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	completeNoFiles(root)
+	root.PersistentPreRun = func(c *cobra.Command, _ []string) {
+		if c.Name() == cobra.ShellCompRequestCmd {
+			unquoteFlags(root)
+		}
+	}
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "help":
@@ -72,6 +78,15 @@ func completeNoFiles(c *cobra.Command) {
 	}
 	for _, below := range c.Commands() {
 		completeNoFiles(below)
+	}
+}
+
+// unquoteFlags takes the marks around the names of values out of the flags' texts, which
+// a shell that completes flags would show: of its two readers cobra knows help only.
+func unquoteFlags(c *cobra.Command) {
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
+	for _, below := range c.Commands() {
+		unquoteFlags(below)
 	}
 }
 

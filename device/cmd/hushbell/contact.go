@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -118,21 +120,37 @@ func contactRemoveCommand() *cobra.Command {
 	}
 	p.stateFlag(c.Flags())
 	p.socketFlag(c.Flags())
-	c.ValidArgsFunction = p.completeContact
+	c.ValidArgsFunction = offer(p.contactNames)
 	return c
 }
 
-// completeContact has a shell offer the names of the contacts that it may read.
-func (p *places) completeContact(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
-	dir, err := p.statePath()
-	if err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// offer has a shell complete a command's only argument with one of names.
+func offer(names func() []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return names(), cobra.ShellCompDirectiveNoFileComp
 	}
-	cs, _ := readContacts(dir) // none is offered then
+}
+
+// contactNames returns the names of the contacts; none if they cannot be read.
+func (p *places) contactNames() (names []string) {
+	dir, err := p.statePath()
+	if err != nil {
+		return nil
+	}
+	cs, _ := readContacts(dir)
 	for _, c := range cs {
 		names = append(names, c.Name)
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names
+}
+
+// groupNames returns the names of the groups; none if the configuration cannot be read.
+func (p *places) groupNames() []string {
+	cfg, _ := p.readConfig()
+	return slices.Sorted(maps.Keys(cfg.Groups))
 }
 
 // atLeast wants n arguments or more, named in the usage line.
