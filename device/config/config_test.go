@@ -2,11 +2,14 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -231,6 +234,25 @@ func TestRead(t *testing.T) {
 	_, err := Read(filepath.Join(t.TempDir(), "hushbell.toml"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Read of no file = %v, want fs.ErrNotExist", err)
+	}
+	// A pipe is read as a shell's <(command) is, and not waited for if there is no command.
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(pipe); err == nil || !strings.Contains(err.Error(), "nobody writes to the pipe "+pipe) {
+		t.Errorf("Read of a pipe without a writer = %v", err)
+	}
+	w, err := os.OpenFile(pipe, os.O_RDWR, 0) // does not wait for a reader
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() {
+		fmt.Fprintln(w, `pid = "slow"`)
+		w.Close()
+	})
+	if c, err := Read(pipe); err != nil || c.PID != "slow" {
+		t.Errorf("Read of a pipe: pid = %q, %v", c.PID, err)
 	}
 }
 

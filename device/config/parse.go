@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -30,7 +32,7 @@ func Read(path string) (Config, error) {
 }
 
 func readFile(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a named pipe would wait for a writer
 	if err != nil {
 		return "", fmt.Errorf("config: %w", err)
 	}
@@ -38,6 +40,9 @@ func readFile(path string) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return "", fmt.Errorf("config: %w", err)
+	}
+	if info, err := f.Stat(); err == nil && info.Mode()&fs.ModeNamedPipe != 0 && len(b) == 0 {
+		return "", fmt.Errorf("config: nobody writes to the pipe %s", path)
 	}
 	if len(b) > maxFile {
 		return "", fmt.Errorf("config: %s has more than %d bytes", path, maxFile)

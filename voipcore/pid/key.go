@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 
 	"hushbell/voipcore/durable"
 )
@@ -98,7 +99,7 @@ func (k *Key) Save(path string) error {
 // read, one that is no regular file, and one that is incomplete or damaged; the
 // error says what to do. If there is no file it matches fs.ErrNotExist.
 func LoadKey(path string) (*Key, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a named pipe would wait for a writer
 	if err != nil {
 		return nil, fmt.Errorf("pid: load key: %w", err)
 	}

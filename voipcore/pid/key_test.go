@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -143,8 +144,14 @@ func TestLoadKeyRefuses(t *testing.T) {
 		}
 		assertHidden(t, err.Error(), k.private()[:])
 	}
-	if _, err := LoadKey(t.TempDir()); err == nil || !strings.Contains(err.Error(), "regular") {
-		t.Errorf("a folder: %v", err)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{t.TempDir(), pipe} {
+		if _, err := LoadKey(path); err == nil || !strings.Contains(err.Error(), "regular") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 	// A damaged key is not overwritten either: its owner may have a backup.
 	bad := filepath.Join(t.TempDir(), "bad")

@@ -191,7 +191,10 @@ func readPIN(path string) (voipcore.PIN, error) {
 	if err != nil {
 		return voipcore.PIN{}, err
 	}
-	if fi.Mode().Perm()&0o007 != 0 {
+	switch mode := fi.Mode(); {
+	case !mode.IsRegular():
+		return voipcore.PIN{}, fmt.Errorf("%s is not a regular file", path)
+	case mode.Perm()&0o007 != 0:
 		return voipcore.PIN{}, fmt.Errorf("everybody can read or write %s: chmod 600 it", path)
 	}
 	text, err := os.ReadFile(path)
