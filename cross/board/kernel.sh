@@ -2,8 +2,9 @@
 # Builds what one emulated board boots: Debian's own kernel, its modules and the
 # two that it lacks (see Kbuild), and an initramfs with busybox and ./init.
 #   kernel.sh [FLAVOUR]  ->  $CACHE/FLAVOUR/{Image,initrd.gz}     (flavours: arm64, armmp)
-# Nothing is done when the inputs have not changed. No root is needed; Debian's
-# address is the one that this machine's apt is set up with.
+# It is the kernel that Debian 12 has now, and stays it until the cache is emptied or
+# these scripts change. No root is needed; apt checks what it fetches, from the archive
+# that this machine's own is set up with.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${CACHE:-$here/../cache}
@@ -13,8 +14,8 @@ export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 die() { echo "board: $*" >&2; exit 1; }
 
 case $flavour in
-arm64) series=6.1 release=6.1.0-50-arm64 deb=arm64 gnu=aarch64-linux-gnu ;;
-armmp) series=6.1 release=6.1.0-50-armmp deb=armhf gnu=arm-linux-gnueabihf ;;
+arm64) series=6.1 deb=arm64 gnu=aarch64-linux-gnu ;;
+armmp) series=6.1 deb=armhf gnu=arm-linux-gnueabihf ;;
 *) die "no flavour $flavour" ;;
 esac
 
@@ -30,7 +31,7 @@ exec 9>"$CACHE/.lock"
 flock -w 900 9 || die "another build holds $CACHE/.lock"
 
 out=$CACHE/$flavour
-key=$(cat "$here"/{kernel.sh,init,Kbuild,pins} | sha256sum | cut -d' ' -f1)
+key=$(cat "$here"/{kernel.sh,init,Kbuild} | sha256sum | cut -d' ' -f1)
 [ "$(cat "$out/.stamp" 2>/dev/null)" = "$key" ] && exit 0
 
 # step NAME SECONDS FUNCTION: runs it with a time limit; its log is kept, and
@@ -46,36 +47,59 @@ step() {
 	echo "board: $flavour: $1 in $((SECONDS - t)) s" >&2
 }
 
-fetch() { # pinned packages -> $CACHE/debs
-	local mirror who sum path file
+fetch() { # the newest packages -> $CACHE/debs, their names -> $out/debs, the kernel's -> $out/release
+	local mirror apt=$out/apt image release
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' | sed -n 's,/debian/$,,p' | head -n 1)
 	[ -n "$mirror" ] || die "apt has no Debian archive set up"
-	while read -r who sum path; do
-		[ "$who" = "$flavour" ] || [ "$who" = "$series" ] || continue
-		file=$CACHE/debs/${path##*/}
-		[ -f "$file" ] && echo "$sum  $file" | sha256sum -c --quiet && continue
-		echo "$path"
-		curl -fsS --retry 3 --max-time 300 -o "$file.part" "$mirror/$path"
-		echo "$sum  $file.part" | sha256sum -c --quiet
-		mv "$file.part" "$file"
-	done <"$here/pins"
+	# An apt of its own, with no part in what this machine has installed.
+	rm -rf "$apt"
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	: >"$apt/status"
+	echo "deb [arch=amd64,$deb] $mirror/debian bookworm main" >"$apt/sources.list"
+	cat >"$apt/conf" <<-END
+		Dir::State "$apt";
+		Dir::State::status "$apt/status";
+		Dir::Cache "$apt/cache";
+		Dir::Etc::SourceList "$apt/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::Etc::Preferences "/dev/null";
+		Dir::Etc::PreferencesParts "/dev/null";
+		APT::Architecture "amd64";
+		APT::Architectures { "amd64"; "$deb"; };
+		APT::Sandbox::User "";
+		Acquire::Languages "none";
+		Acquire::Retries "3";
+		Acquire::http::Timeout "60";
+	END
+	export APT_CONFIG=$apt/conf
+	apt-get -q --error-on=any update
+	image=$(apt-cache show --no-all-versions "linux-image-$flavour:$deb" | sed -n 's/^Depends: \([^ ,]*\).*/\1/p')
+	release=${image#linux-image-}
+	[ -n "$release" ] && [ "$image" != "$release" ] || die "Debian has no kernel $flavour"
+	set -- "$image:$deb" "linux-headers-$release:$deb" "linux-headers-${release%-*}-common" \
+		"linux-kbuild-$series" "linux-source-$series" "busybox-static:$deb"
+	(cd "$CACHE/debs" && apt-get -q download "$@")
+	apt-get -q download --print-uris "$@" | cut -d' ' -f2 >"$out/debs"
+	echo "$release" >"$out/release"
+	rm -rf "$apt"
 }
 
 unpack() { # -> $K: one tree of kernel, headers, source; busybox beside it
-	local who sum path dir
+	local file dir
 	rm -rf "$K" "$out/busybox"
 	mkdir -p "$K" "$out/busybox"
-	while read -r who sum path; do
-		[ "$who" = "$flavour" ] || [ "$who" = "$series" ] || continue
+	while read -r file; do
 		dir=$K
-		case $path in */busybox-static*) dir=$out/busybox ;; esac
-		dpkg-deb -x "$CACHE/debs/${path##*/}" "$dir"
-	done <"$here/pins"
-	cp "$K/boot/vmlinuz-$release" "$out/Image"
+		case $file in busybox-static*) dir=$out/busybox ;; esac
+		dpkg-deb -x "$CACHE/debs/$file" "$dir"
+	done <"$out/debs"
+	cp "$K/boot/vmlinuz-$(cat "$out/release")" "$out/Image"
 }
 
 modules() { # gpio-sim and snd-dummy into the module tree
-	local src=linux-source-$series headers=$K/usr/src/linux-headers-$release m
+	local release src=linux-source-$series headers m
+	release=$(cat "$out/release")
+	headers=$K/usr/src/linux-headers-$release
 	rm -rf "$out/mod"
 	mkdir -p "$out/mod"
 	tar -xJf "$K/usr/src/$src.tar.xz" -C "$out/mod" --transform 's,.*/,,' --transform 's,gpio-sim.c,gpio-sim-main.c,' \
@@ -96,8 +120,9 @@ modules() { # gpio-sim and snd-dummy into the module tree
 }
 
 initramfs() { # only the wanted modules, busybox and init
-	local tree=$out/initrd m f
-	local dir=$tree/lib/modules/$release
+	local release dir tree=$out/initrd m f
+	release=$(cat "$out/release")
+	dir=$tree/lib/modules/$release
 	rm -rf "$tree"
 	mkdir -p "$tree"/{bin,dev,proc,sys,board,tmp,etc} "$dir"
 	for m in $boot $system $more; do
@@ -119,7 +144,7 @@ initramfs() { # only the wanted modules, busybox and init
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd) CACHE=$(cd "$CACHE" && pwd) K=$out/kernel
-export here CACHE flavour series release deb gnu boot system more out K
+export here CACHE flavour series deb gnu boot system more out K
 step fetch 600 fetch
 step unpack 120 unpack
 step modules 300 modules

@@ -23,7 +23,7 @@
 // processors take turns; what two of them do to each other at the same moment,
 // and to a board that is late, is for -wallclock.
 //
-// The kernel comes from Debian packages (kernel.sh, pins) and is built once into
+// The kernel comes from Debian packages (kernel.sh) and is built once into
 // cross/cache. Host packages are listed in the file "packages". It is no system
 // with systemd, network or several boards: that is package rig, and its story is
 // told in cross/story.

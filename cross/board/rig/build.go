@@ -61,7 +61,7 @@ func (t Tree) disk(a Arch) string   { return t.Cache("root-" + a.Name + ".sqfs")
 func (t Tree) BuildKernel(ctx context.Context, a Arch) error {
 	ctx, cancel := context.WithTimeout(ctx, kernelLimit)
 	defer cancel()
-	if err := need(a.qemu[0], "curl", "depmod"); err != nil {
+	if err := need(a.qemu[0], "apt-get", "depmod"); err != nil {
 		return err
 	}
 	c := t.script(ctx, "kernel.sh", a.flavour)
