@@ -26,6 +26,10 @@ type Thread struct {
 // machine. A goroutine that ends without Lower takes its thread along, but for the
 // first thread of the process, which waits for ever then.
 //
+// A garbage collection while such a thread wakes up can hold up the whole process for a
+// second and more, as Go's runtime then waits at the thread's priority for one of lower:
+// have none while it works (debug.SetGCPercent).
+//
 // The error unwraps to EPERM if it is not allowed; then nothing has changed.
 func Raise() (Thread, error) {
 	runtime.LockOSThread()

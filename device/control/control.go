@@ -157,8 +157,9 @@ type Problem struct {
 
 // Memory is what the process uses.
 type Memory struct {
-	Mallocs uint64 `json:"mallocs"` // allocations since its start
-	RSS     uint64 `json:"rss"`     // bytes resident now; 0 if the kernel does not tell
+	Mallocs     uint64 `json:"mallocs"`     // allocations since its start
+	Collections uint32 `json:"collections"` // of garbage, since its start
+	RSS         uint64 `json:"rss"`         // bytes resident now; 0 if the kernel does not tell
 }
 
 // An Event is something that happened. Kind is "online", "offline", "press",

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"hushbell/device"
 	"hushbell/device/config"
 	"hushbell/device/control"
+	"hushbell/device/tone"
 	"hushbell/voipcore"
 	"hushbell/voipcore/pid"
 )
@@ -83,12 +83,6 @@ func reportOf(r *voipcore.Report) control.Report {
 	}
 }
 
-func memoryUsed() control.Memory {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return control.Memory{Mallocs: m.Mallocs, RSS: rssKB(os.Getpid()) << 10}
-}
-
 // tell passes on what the device tells, and keeps what must not be lost.
 func (b *box) tell(n device.News) {
 	switch {
@@ -108,6 +102,7 @@ func (b *box) tell(n device.News) {
 	}
 	b.server.Tell(e)
 	b.system.Status(b.summary())
+	b.collector.sound(n.State.Voice() || n.State.Tone() != tone.None)
 }
 
 // pressLimit is how long a press may wait for the box to take notice.

@@ -204,6 +204,7 @@ func TestBoxesByCommands(t *testing.T) {
 	if answered.Peer != "far" || !answered.Outgoing || answered.Report.Hops != 3 || answered.Report.SetupMS <= 0 {
 		t.Errorf("answered: %+v, %+v", answered, answered.Report)
 	}
+	collects(t, "in a call", never)
 	var s control.Status
 	for s.Call == nil || s.Call.Report.Voice.Received < 20 {
 		if err := json.Unmarshal([]byte(succeeds(t, "", "status", "--json", "--socket", b.socket)), &s); err != nil {
@@ -222,6 +223,7 @@ func TestBoxesByCommands(t *testing.T) {
 	if ended.Reason != "ended" || ended.Peer != "near" || ended.Report.Voice.Received < 20 {
 		t.Errorf("ended: %+v, %+v", ended, ended.Report)
 	}
+	collects(t, "after a call", gcPercent)
 	fails(t, 1, "there is no call", "", "hangup", "--socket", a.socket)
 
 	// With --answer they need nobody, and a box that is stopped hangs up.

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -33,28 +32,6 @@ func buildTime() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(n, 0)
-}
-
-// How much memory the program may take before the collector works harder; soft.
-// A box was measured to need 20 MB. A relay with all of its default limits in
-// use needs 75 MB (package kx, Limits).
-const (
-	boxMemory   = 48 << 20
-	relayMemory = 128 << 20
-)
-
-// gcPercent is lazier than Go's own: it costs memory that the limit bounds, and
-// saves time on slow boards.
-const gcPercent = 400
-
-// limitMemory sets the limit, unless the environment has its own.
-func limitMemory(limit int64) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 }
 
 func main() {

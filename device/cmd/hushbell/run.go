@@ -157,6 +157,7 @@ type box struct {
 	missed *missed.Log
 	dnd    *durable.Saver // of how the switch stands
 
+	collector collector
 	reloading sync.Mutex // held by the one who does
 	settled   sync.Once  // memory was given back
 }
@@ -205,7 +206,7 @@ func (b *box) remember() device.Switch {
 // runBox opens everything, runs it until ctx is done, and closes it again.
 func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (err error) {
 	limitMemory(boxMemory)
-	b := &box{places: p, log: log, system: systemd.New(log)}
+	b := &box{places: p, log: log, system: systemd.New(log), collector: newCollector()}
 	policy, l, err := b.claim()
 	// Not before that: a box that was killed has left a door open, or a LED lit.
 	b.system.Backoff(ctx)
@@ -303,6 +304,7 @@ func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
 	wg.Go(func() { b.passGestures(ctx) })
 	wg.Go(func() { b.reloadOnHangUp(ctx) })
 	wg.Go(func() { b.diagnose(ctx) })
+	wg.Go(func() { b.collector.run(ctx) })
 	if _, printed = fmt.Fprintf(out, "box ready at %s\n", socket); printed != nil {
 		cancel()
 	}
