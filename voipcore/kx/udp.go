@@ -18,13 +18,6 @@ const (
 	udpSilence = 2 * time.Second        // no pong for so long: voice takes the TCP link
 )
 
-// The first byte of the body of a keep-alive cell (tunnel id 0); the rest is
-// zero. A ping asks for a pong, so each side knows that its own cells arrive.
-const (
-	keepAlivePing = 1
-	keepAlivePong = 2
-)
-
 // A udpSide is the UDP of a link. The side that dialled sends first, to where
 // it dialled; the other side answers to the source of the newest cell that it
 // could open, never before there was one. So a changed address heals itself.
@@ -89,7 +82,7 @@ func (u *udpSide) ping(now time.Time) {
 	}
 	u.mu.Unlock()
 	if u.pinging.CompareAndSwap(false, true) { // else another goroutine is at it
-		u.sendProbe(&u.probe, keepAlivePing)
+		u.sendProbe(&u.probe, wire.KeepAlivePing)
 		u.pinging.Store(false)
 	}
 }
@@ -100,8 +93,7 @@ func (u *udpSide) sendProbe(c *wire.VoiceCell, kind byte) {
 	if to == nil || id == 0 {
 		return
 	}
-	clear(c[:])
-	c.Body()[0] = kind
+	c.SetKeepAlive(kind)
 	if u.tx.Seal(c, id) == nil {
 		u.l.node.cfg.Packets.WriteToUDPAddrPort(c[:], *to)
 	}
@@ -128,13 +120,13 @@ func (u *udpSide) passes(now time.Time) bool {
 
 // take handles a keep-alive cell that was opened.
 func (u *udpSide) take(c *wire.VoiceCell) {
-	switch c.Body()[0] {
-	case keepAlivePing:
-		u.sendProbe(c, keepAlivePong)
+	switch c.KeepAlive() {
+	case wire.KeepAlivePing:
+		u.sendProbe(c, wire.KeepAlivePong)
 		if !u.heard.Load() {
 			u.ping(time.Now())
 		}
-	case keepAlivePong:
+	case wire.KeepAlivePong:
 		u.mu.Lock()
 		u.waiting = time.Time{}
 		u.mu.Unlock()

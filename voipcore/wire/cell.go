@@ -127,7 +127,7 @@ const helloSize = 12
 
 // A Hello is what each side of a link says first: link id u32, time u64.
 type Hello struct {
-	LinkID uint32 // voice cells for this side carry it; its first byte is never KRPC's 'd'
+	LinkID uint32 // voice cells for this side carry it; not 0, and its first byte is never KRPC's 'd'
 	Time   int64  // this side's clock, Unix seconds
 }
 
@@ -141,7 +141,7 @@ func (h Hello) Put(c *Cell) {
 // DecodeHello reads the data of a CellHello that Decode accepted.
 func DecodeHello(c *Cell) (Hello, error) {
 	h := Hello{binary.BigEndian.Uint32(c.Data[0:]), int64(binary.BigEndian.Uint64(c.Data[4:]))}
-	if c.Command != CellHello || h.LinkID>>24 == FirstByteKRPC || h.Time < 0 {
+	if c.Command != CellHello || h.LinkID == 0 || h.LinkID>>24 == FirstByteKRPC || h.Time < 0 {
 		return Hello{}, fmt.Errorf("wire: hello: %w", ErrValue)
 	}
 	return h, nil

@@ -119,13 +119,13 @@ func TestCellRejects(t *testing.T) {
 }
 
 func TestHello(t *testing.T) {
-	for _, h := range []Hello{{}, {0x63ffffff, 0}, {0x65000000, math.MaxInt64}, {0xffffffff, 1}} {
+	for _, h := range []Hello{{1, 0}, {0x63ffffff, 0}, {0x65000000, math.MaxInt64}, {0xffffffff, 1}} {
 		c := hello(h)
 		if got, err := DecodeHello(&c); got != h || err != nil {
 			t.Errorf("%+v = %+v, %v", h, got, err)
 		}
 	}
-	for _, h := range []Hello{{0x64000000, 0}, {0x64ffffff, 0}, {1, -1}} {
+	for _, h := range []Hello{{}, {0x64000000, 0}, {0x64ffffff, 0}, {1, -1}} {
 		c := hello(h)
 		if got, err := DecodeHello(&c); !errors.Is(err, ErrValue) {
 			t.Errorf("%+v = %+v, %v, want %v", h, got, err, ErrValue)

@@ -43,6 +43,28 @@ func (c *VoiceCell) SetTunnelID(id uint32) { binary.BigEndian.PutUint32(c[voiceH
 // Body is the part of the cell that travels from link to link.
 func (c *VoiceCell) Body() *[BodySize]byte { return (*[BodySize]byte)(c[voiceHeader+4:]) }
 
+// What a keep-alive cell (tunnel id 0) says. A ping asks for a pong, so each side knows
+// that its own cells arrive.
+const (
+	KeepAlivePing = 1
+	KeepAlivePong = 2
+)
+
+// SetKeepAlive makes c a keep-alive cell.
+func (c *VoiceCell) SetKeepAlive(kind byte) {
+	clear(c[:])
+	c.Body()[0] = kind
+}
+
+// KeepAlive is what a cell with tunnel id 0 says: a byte, and zeros behind it. Of any
+// other it is 0.
+func (c *VoiceCell) KeepAlive() byte {
+	if b := c.Body(); zero(b[1:]) {
+		return b[0]
+	}
+	return 0
+}
+
 // A Frame is one end-to-end sealed voice frame, as it lies in a body without
 // layers.
 type Frame [FrameSize]byte

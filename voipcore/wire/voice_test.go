@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/rand"
 	"fmt"
 	"testing"
 )
@@ -57,6 +58,24 @@ func (p *voicePath) open(layers int) {
 func must(err error) {
 	if err != nil {
 		panic(err)
+	}
+}
+
+func TestKeepAlive(t *testing.T) {
+	var c VoiceCell
+	rand.Read(c[:])
+	for _, kind := range []byte{KeepAlivePing, KeepAlivePong, 0, 255} {
+		c.SetKeepAlive(kind)
+		if c.TunnelID() != 0 || c.KeepAlive() != kind {
+			t.Errorf("keep-alive %d is %d of tunnel %d", kind, c.KeepAlive(), c.TunnelID())
+		}
+		for i := 1; i < BodySize; i++ {
+			c.Body()[i] = 1
+			if c.KeepAlive() != 0 {
+				t.Errorf("with byte %d set it is taken for %d", i, c.KeepAlive())
+			}
+			c.Body()[i] = 0
+		}
 	}
 }
 
