@@ -79,6 +79,12 @@ func (p *presence) run(ctx context.Context) {
 	defer p.wg.Wait()
 	retry, failures := newBackoff(), 0
 	var present, before *registration
+	var expiry *time.Timer // of before; nil without one
+	defer func() {
+		if expiry != nil {
+			expiry.Stop()
+		}
+	}()
 	for ctx.Err() == nil {
 		r, err := p.register(ctx)
 		if err == nil {
@@ -102,7 +108,7 @@ func (p *presence) run(ctx context.Context) {
 			before.end()
 		}
 		if before = present; before != nil {
-			time.AfterFunc(recordValid, before.end)
+			expiry = time.AfterFunc(recordValid, before.end)
 		}
 		present = r
 		p.keep(ctx, r)

@@ -48,6 +48,7 @@ func (b *switchboard) run(ctx context.Context) {
 			f()
 		case <-ctx.Done():
 			for _, l := range b.legs {
+				l.stopTimer()
 				l.drop()
 			}
 			return

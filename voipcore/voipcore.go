@@ -105,8 +105,9 @@ const (
 // A Core is a node of the network with its pids and calls. Its methods are
 // safe for concurrent use.
 //
-// It owns the goroutines stayOnline and tellJoined, one presence for each key, one for the
-// switchboard, and those of its calls. All end before Close returns.
+// It owns the goroutines stayOnline, leaveAddresses and, of a relay, tellJoined, one
+// presence for each key, one for the switchboard, and those of its calls. All end, and
+// all timers are stopped, before Close returns.
 type Core struct {
 	cfg    Config
 	log    *slog.Logger
