@@ -342,9 +342,6 @@ func NewSecret() (s [32]byte) {
 // from any goroutine, wakes whoever reads or writes, and does not wait.
 func (t *Tunnel) Close() error { return t.first.Close() }
 
-// Destroy is Close, under the course's name.
-func (t *Tunnel) Destroy() { t.Close() }
-
 // Read, Write and the deadlines are those of a net.Conn. The addresses say
 // nothing: neither side knows where the other is.
 func (t *Tunnel) Read(p []byte) (int, error) { return t.conn.Read(p) }
