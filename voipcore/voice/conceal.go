@@ -48,7 +48,7 @@ func (c *concealer) real(pcm *[FrameSamples]int16) {
 	if c.lost > 0 {
 		for i, old := range c.tail {
 			w := float32(i) / fadeLen
-			pcm[i] = int16(float32(pcm[i])*w + old*(1-w))
+			pcm[i] = clip(float32(pcm[i])*w + old*(1-w))
 		}
 		c.lost = 0
 	}
