@@ -1,6 +1,7 @@
 package voice
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 
@@ -20,11 +21,12 @@ type Receiver struct {
 	conceal concealer
 	a, b    [MaxPackets]byte
 	second  [FrameSamples]int16
+	silence []byte // the packet of last, if it was digital silence; else empty
 }
 
 // NewReceiver returns a Receiver that has received nothing.
 func NewReceiver() (*Receiver, error) {
-	r := &Receiver{}
+	r := &Receiver{silence: make([]byte, 0, MaxPackets)}
 	var err error
 	if r.decoder, err = opus.NewDecoderWithOutput(RateHz, 1); err != nil {
 		return nil, fmt.Errorf("voice: make decoder: %w", err)
@@ -89,11 +91,21 @@ func (r *Receiver) Pull(pcm *[FrameSamples]int16) {
 // the decoder: its other paths allocate, and are longer ways to a mistake.
 const toc = 31 << 3
 
-// decode reports whether the packet was a frame of sound.
+// decode reports whether the packet was a frame of sound. Digital silence that goes on,
+// as of a far end that is muted, is not decoded again: the decoder would calculate with
+// subnormal numbers, for each of which ARMv6 has a trap.
 func (r *Receiver) decode(packet []byte, pcm *[FrameSamples]int16) bool {
 	if len(packet) > 1 && packet[0] == toc {
+		if bytes.Equal(packet, r.silence) {
+			clear(pcm[:])
+			return true
+		}
+		r.silence = r.silence[:0]
 		n, err := r.decoder.DecodeToInt16(packet, pcm[:])
 		if err == nil && n == FrameSamples {
+			if *pcm == ([FrameSamples]int16{}) {
+				r.silence = append(r.silence, packet...)
+			}
 			return true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pion/opus"
 	"github.com/pion/opus/pkg/oggreader"
 )
 
@@ -338,6 +339,71 @@ func TestConcealerExtremes(t *testing.T) {
 				t.Error("full scale has changed its sign")
 			}
 		}
+	}
+}
+
+// The fade from made-up sound to real sound stays within 16 bits.
+func TestConcealerFadeAtFullScale(t *testing.T) {
+	var c concealer
+	var pcm [FrameSamples]int16
+	rng, above := rand.New(rand.NewPCG(1, 2)), 0
+	for range 200 {
+		for range 3 {
+			for i := range pcm {
+				pcm[i] = []int16{math.MinInt16, math.MaxInt16}[rng.IntN(2)]
+			}
+			c.real(&pcm)
+		}
+		c.conceal(&pcm)
+		tail := c.tail
+		clear(pcm[:])
+		c.real(&pcm)
+		for i, old := range tail {
+			if old > math.MaxInt16 || old < math.MinInt16 {
+				above++
+			}
+			if old > 0 && pcm[i] < 0 || old < 0 && pcm[i] > 0 {
+				t.Fatalf("sample %d of the fade from %g into silence is %d", i, old, pcm[i])
+			}
+		}
+	}
+	if above == 0 {
+		t.Error("nothing was above full scale")
+	}
+}
+
+// Digital silence that goes on is silent, and what follows it is what it would be had
+// each of its packets been decoded.
+func TestReceiverSilence(t *testing.T) {
+	packets := append([][]byte{}, readTape(t).packets[:100]...)
+	quiet := append([]byte{toc, 0xff, 0xfe}, make([]byte, 77)...) // the flag of RFC 6716, section 4.3, and nothing
+	for range 50 {
+		packets = append(packets, quiet)
+	}
+	packets = append(packets, readTape(t).packets[100:150]...)
+	r := newReceiver(t)
+	whole, err := opus.NewDecoderWithOutput(RateHz, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	skipped := 0
+	for i, p := range packets {
+		var got, want [FrameSamples]int16
+		if !r.decode(p, &got) {
+			t.Fatalf("packet %d was not taken", i)
+		}
+		if _, err := whole.DecodeToInt16(p, want[:]); err != nil {
+			t.Fatal(err)
+		}
+		if got != want {
+			t.Fatalf("packet %d is decoded differently after silence", i)
+		}
+		if len(r.silence) > 0 {
+			skipped++
+		}
+	}
+	if skipped < 45 || skipped > 50 {
+		t.Errorf("%d packets were taken for silence, want nearly all of 50", skipped)
 	}
 }
 

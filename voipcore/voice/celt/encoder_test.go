@@ -165,6 +165,30 @@ func TestSilenceIsSilent(t *testing.T) {
 	}
 }
 
+// Digital silence ends in zeros, not in subnormal numbers, which are slow on ARMv6.
+func TestSilenceIsZero(t *testing.T) {
+	e, _ := NewEncoder(Config{960, 80, 5})
+	pcm, packet := make([]int16, 960), make([]byte, 80)
+	for i := range pcm {
+		pcm[i] = 300 // all of it DC
+	}
+	for f := range 1000 {
+		if f == 100 {
+			clear(pcm)
+		}
+		if _, err := e.Encode(pcm, packet); err != nil {
+			t.Fatal(err)
+		}
+		for _, buffer := range [][]float32{e.in[:], e.filter.sound[:], e.filter.pitch.half[:], e.filter.pitch.eighth[:], {e.input.dc, e.input.last}} {
+			for i, v := range buffer {
+				if bits := math.Float32bits(v) & signless; bits != 0 && bits < 1<<23 {
+					t.Fatalf("frame %d: %g is left at %d of %d", f, v, i, len(buffer))
+				}
+			}
+		}
+	}
+}
+
 // TestNoAllocations runs 1000 frames of all kinds, for each length and complexity.
 func TestNoAllocations(t *testing.T) {
 	var pcm []int16

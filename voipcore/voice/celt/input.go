@@ -10,6 +10,9 @@ const (
 	limit = 65536
 	// dcShare puts the corner of the DC filter at 3 Hz.
 	dcShare = 2 * math.Pi * 3 / sampleRate
+	// leastDC is far below hearing, and far above the subnormal numbers in which the DC
+	// of digital silence would end: ARMv6 has a trap for each operation with one.
+	leastDC = 1e-9
 )
 
 // A conditioner prepares samples for the codec: cleans them, takes off what is
@@ -65,6 +68,9 @@ func (c *conditioner) condition(pcm, out []float32, scale float32) bool {
 		d -= dcShare * abc
 		x[0], x[1], x[2], x[3] = a-preEmphasis*last, b-preEmphasis*a, c-preEmphasis*b, d-preEmphasis*c
 		last = d
+	}
+	if dc < leastDC && dc > -leastDC {
+		dc = 0
 	}
 	c.dc, c.last = dc, last
 
