@@ -49,6 +49,7 @@ type jitter struct {
 	playing bool
 	next    uint32 // number of the frame that the next pull is for; numbers count from 0 with the first frame
 	newest  uint32 // highest number seen
+	left    uint32 // frames below it were given up for being too old
 	first   uint32 // timestamp of frame 0, moved along with next so that the distance never wraps
 	base    uint32 // number of the frame that has timestamp first
 	held    uint32 // pulls that found the buffer empty, and for which next did not move
@@ -84,6 +85,7 @@ func (j *jitter) push(timestamp uint32, packet, copied []byte) {
 		// Numbers start in the middle, so that frames that were overtaken by
 		// the very first one to arrive have numbers too.
 		j.started, j.first, j.base, j.next, j.newest = true, timestamp, 1<<31, 1<<31, 1<<31
+		j.left = j.next - maxDepth
 	}
 	distance := int32(timestamp - j.first) // wraps with the timestamp
 	if distance%FrameSamples != 0 {
@@ -92,7 +94,7 @@ func (j *jitter) push(timestamp uint32, packet, copied []byte) {
 	}
 	number := j.base + uint32(distance/FrameSamples)
 	ahead := int32(number - j.next)
-	if ahead < 0 && !j.playing && int32(j.newest-number) < maxDepth {
+	if ahead < 0 && !j.playing && int32(j.newest-number) < maxDepth && int32(number-j.left) >= 0 {
 		j.next, ahead = number, 0 // overtaken before playing began
 	}
 	if ahead < 0 {
@@ -106,6 +108,7 @@ func (j *jitter) push(timestamp uint32, packet, copied []byte) {
 	j.count.Received++
 	for int32(number-j.next) >= maxDepth {
 		j.leave(number)
+		j.left = j.next
 	}
 	if int32(number-j.newest) > 0 {
 		j.newest = number

@@ -69,6 +69,7 @@ func TestJitter(t *testing.T) {
 		{"runs empty and waits", "0 1 P P P 2 P 3 P", "0 1 c 2 3", Counters{Received: 4, Concealed: 1}},
 		{"an outage is not played twice", "0 1 P P P P P P P 7 P 8 P", "0 1 c c c c c 6' 7", Counters{Received: 4, Lost: 5, Repaired: 1, Concealed: 5}},
 		{"an outage longer than the ring", "0 1 P P P P 900 P 901 P", "0 1 c c 900 901", Counters{Received: 4, Lost: 898, Concealed: 2}},
+		{"given up before playing began, and late then", "-0 -20 -15 P P P P", ". . 20 c", Counters{Received: 2, Late: 1, Lost: 18, Dropped: 1, Concealed: 1}},
 		{"all at once: the oldest go", "0 1 P 2 3 4 5 6 7 8 9 10 11 12 13 14 P P", "0 3 4", Counters{Received: 15, Dropped: 2}},
 	}
 	for _, tt := range tests {
