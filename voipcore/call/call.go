@@ -83,6 +83,7 @@ type Call struct {
 
 	Tries  uint8  // INITIATEs sent (caller) or received (callee) so far
 	Waits  uint8  // times that the caller was told to wait
+	Waited uint16 // seconds of it, of a caller
 	TTW    uint8  // seconds to wait, as last told
 	Wanted bool   // the callee answers as soon as it can: Answer came before the ring
 	Told   bool   // the owner knows of this call, so they are told of its end
@@ -183,7 +184,7 @@ func (c Call) judge(e Event) Kind {
 		if c.State == Offering && c.Tries >= c.Rules.Tries {
 			return triesUsed
 		}
-		if c.State == Waiting && c.Waits >= c.Rules.Waits {
+		if c.State == Waiting && (c.Waits >= c.Rules.Waits || c.Waited >= c.Rules.longest()) {
 			return waitsUsed
 		}
 	}
@@ -200,6 +201,7 @@ func (c *Call) learn(kind Kind, e Event) {
 	case GotWaitingOK:
 		c.TTW = e.TTW
 		c.Waits++
+		c.Waited += uint16(e.TTW) // fits: it ends at longest, and 255 after that
 	case Answer:
 		c.Wanted = true
 	case GotParameters, gotWanted:

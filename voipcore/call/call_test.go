@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/*.golden")
@@ -100,6 +101,25 @@ func TestCallerWithoutEnd(t *testing.T) {
 	}
 	if waits != int(c.Rules.Waits) || c.State != Refused {
 		t.Errorf("it waited %d times, then it is %v; want %d and no", waits, c.State, c.Rules.Waits)
+	}
+}
+
+// A caller waits for 5 min in all, and at most one wait more, whatever it is told.
+func TestCalleeWithoutEnd(t *testing.T) {
+	for ttw, want := range map[uint8]int{1: 60, 5: 300, 60: 300, 199: 398, 255: 510} {
+		c := sample(Queueing)
+		seconds := 0
+		for c.State == Queueing && seconds < 24*60*60 {
+			c, _ = c.Step(Event{Kind: GotWaitingOK, TTW: ttw})
+			seconds += int(c.limit(waitTimer) / time.Second)
+			c, _ = c.Step(Event{Kind: TimeUp})
+			if c.State == Asking {
+				c, _ = c.Step(Event{Kind: GotBusyYes})
+			}
+		}
+		if seconds != want || c.State != Ending {
+			t.Errorf("told to wait for %d s it waited for %d s in all, then it is %v; want %d s and the end", ttw, seconds, c.State, want)
+		}
 	}
 }
 

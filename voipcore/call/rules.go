@@ -8,7 +8,7 @@ type Rules struct {
 	Ring  time.Duration // 30 s: how long the far box rings before the next try
 	Tries uint8         // 3: how often it is tried, by us or by a caller
 	TTW   uint8         // 5: seconds that a caller in our queue is told to wait
-	Waits uint8         // 60: how often we are told so, or a caller is (5 min of TTW in all)
+	Waits uint8         // 60: how often we are told so, or a caller is; we wait for TTW times Waits in all, 5 min
 	Reach time.Duration // 30 s: for lookup, tunnels and session together
 	Reply time.Duration // 10 s: for one answer over two tunnels
 	End   time.Duration // 2 s: for goodbyes, and a person who waits for the line
@@ -28,6 +28,10 @@ func (r Rules) filled() Rules {
 	set(&r.Offer, DefaultParams)
 	return r
 }
+
+// longest is how many seconds we wait in all, whatever TTW the far end tells. One wait
+// more may have begun then.
+func (r Rules) longest() uint16 { return uint16(r.Waits) * uint16(r.TTW) }
 
 func set[T comparable](field *T, def T) {
 	var zero T
