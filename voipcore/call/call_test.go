@@ -428,6 +428,10 @@ func TestLineTogether(t *testing.T) {
 	if verdict != Hold || yield != 0 {
 		t.Errorf("Initiate of a larger pid: %v, yields %d", verdict, yield)
 	}
+	third := [32]byte{103} // another of those whom we call
+	if l, verdict, _ = l.Initiate(22, third); verdict != Hold {
+		t.Errorf("Initiate of another larger pid: %v", verdict)
+	}
 	if l, verdict = l.Ask(20, low); verdict != LineFree {
 		t.Errorf("Ask of who won: %v", verdict)
 	}
@@ -436,6 +440,13 @@ func TestLineTogether(t *testing.T) {
 	l, allow := l.Gone(2)
 	if allow != 21 {
 		t.Errorf("Gone of ours allows %d, want 21", allow)
+	}
+	if _, allow := l.Gone(3); allow != 22 {
+		t.Errorf("Gone of another of ours allows %d, want 22", allow)
+	}
+	left, _ := l.Gone(22) // it has hung up: there is nobody to be allowed
+	if _, allow := left.Gone(3); allow != 0 {
+		t.Errorf("Gone of ours allows %d, which has gone", allow)
 	}
 	if _, verdict = l.Ask(21, high); verdict != LineTaken {
 		t.Errorf("Ask of who was on hold: %v", verdict)

@@ -21,9 +21,6 @@ type Line struct {
 
 	queued     ID // the one waiting caller
 	queuedPeer [32]byte
-
-	held    ID // called us while we called it, and ours stands
-	heldFor ID // the one of ours
 }
 
 // Together is how many calls a box may place at once.
@@ -35,6 +32,7 @@ type slot struct {
 	peer     [32]byte
 	outgoing bool
 	talking  bool
+	held     ID // the peer's own call to us, while this one of ours stands; 0 if there is none
 }
 
 // Dial asks for the line for a new call to peer. If ok, the call may start.
@@ -110,7 +108,7 @@ func (l Line) Initiate(id ID, peer [32]byte) (next Line, verdict Kind, yield ID)
 			*l.slot(ours) = slot{id: id, peer: peer}
 			return l.unqueue(id), Allow, ours
 		}
-		l.held, l.heldFor = id, ours
+		l.slot(ours).held = id
 		return l, Hold, 0
 	}
 	return l, Allow, 0 // that the line is busy it learns by BUSY
@@ -150,28 +148,32 @@ func (l Line) Talking(id ID) Line {
 // nobody else has.
 func (l Line) Gone(id ID) (next Line, allow ID) {
 	l = l.unqueue(id)
-	if l.held == id {
-		l.held, l.heldFor = 0, 0
+	l.has.unhold(id)
+	for i := range l.also {
+		l.also[i].unhold(id)
 	}
 	s := l.slot(id)
 	if s == nil {
 		return l, 0
 	}
-	peer := s.peer
+	peer, allow := s.peer, s.held
 	*s = slot{}
 	for i := range l.also { // the first of the others has the line
 		if l.has.id == 0 {
 			l.has, l.also[i] = l.also[i], slot{}
 		}
 	}
-	if l.heldFor != id || l.held == 0 {
-		return l, 0
-	}
-	allow, l.held, l.heldFor = l.held, 0, 0
-	if l.has.id == 0 {
+	if allow != 0 && l.has.id == 0 {
 		l = l.give(allow, peer)
 	}
 	return l, allow
+}
+
+// unhold forgets a call that was on hold and has gone.
+func (s *slot) unhold(id ID) {
+	if s.held == id {
+		s.held = 0
+	}
 }
 
 // Has returns the call that has the line, 0 if it is free.
