@@ -38,7 +38,7 @@ func wait(n int) time.Duration {
 // keeps over restarts (RuntimeDirectoryPreserve=restart); without one, or not
 // started as a service, Backoff does nothing. It ends when ctx is done. It comes
 // before all other methods.
-func (m *Manager) Backoff(ctx context.Context) {
+func (s *Service) Backoff(ctx context.Context) {
 	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
 	if dir == "" || os.Getenv("NOTIFY_SOCKET") == "" {
 		return
@@ -48,16 +48,16 @@ func (m *Manager) Backoff(ctx context.Context) {
 	n, _ := strconv.Atoi(string(text)) // what is missing or damaged counts as none
 	n++
 	if err := os.WriteFile(file, []byte(strconv.Itoa(n)), 0o600); err != nil {
-		m.log.Warn("starts cannot be counted", "err", err)
+		s.log.Warn("starts cannot be counted", "err", err)
 		return
 	}
-	m.starts = file
+	s.starts = file
 	w := wait(n)
 	if w == 0 {
 		return
 	}
-	m.log.Warn("starts did not last: this one waits", "starts", n-1, "wait", w)
-	m.Status(fmt.Sprintf("Ended %d times in a row: waits %v before it tries again.", n-1, w))
+	s.log.Warn("starts did not last: this one waits", "starts", n-1, "wait", w)
+	s.Status(fmt.Sprintf("Ended %d times in a row: waits %v before it tries again.", n-1, w))
 	t := time.NewTimer(w)
 	defer t.Stop()
 	select {
@@ -67,8 +67,8 @@ func (m *Manager) Backoff(ctx context.Context) {
 }
 
 // forget counts starts from anew.
-func (m *Manager) forget() {
-	if err := os.Remove(m.starts); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		m.log.Warn("starts cannot be counted", "err", err)
+func (s *Service) forget() {
+	if err := os.Remove(s.starts); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("starts cannot be counted", "err", err)
 	}
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// A Manager is the service manager that started this process. Its methods are
-// safe for concurrent use.
-type Manager struct {
+// A Service is this process as the service manager that started it sees it. Its
+// methods are safe for concurrent use.
+type Service struct {
 	log      *slog.Logger
 	watchdog time.Duration // it wants to be fed once in so long; 0: it does not
 	starts   string        // the file that counts starts, set by Backoff; "": nobody does
@@ -32,52 +32,52 @@ type Manager struct {
 }
 
 // New finds the manager by the environment of this process.
-func New(log *slog.Logger) *Manager {
-	m := &Manager{log: log}
+func New(log *slog.Logger) *Service {
+	s := &Service{log: log}
 	var err error
-	if m.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
+	if s.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
 		log.Warn("the service manager's watchdog is not fed", "err", err)
 	}
-	return m
+	return s
 }
 
 // Ready tells that the program does what it is for, and its status.
-func (m *Manager) Ready(status string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.told = status
-	if m.starts != "" {
-		m.lasting = time.AfterFunc(steady, m.forget)
+func (s *Service) Ready(status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = status
+	if s.starts != "" {
+		s.lasting = time.AfterFunc(steady, s.forget)
 	}
-	m.notifyLocked(daemon.SdNotifyReady + "\nSTATUS=" + oneLine(status))
+	s.notifyLocked(daemon.SdNotifyReady + "\nSTATUS=" + oneLine(status))
 }
 
 // Status is what systemctl status shows. Repeating it costs nothing.
-func (m *Manager) Status(text string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if text != m.told {
-		m.told = text
-		m.notifyLocked("STATUS=" + oneLine(text))
+func (s *Service) Status(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if text != s.told {
+		s.told = text
+		s.notifyLocked("STATUS=" + oneLine(text))
 	}
 }
 
 // Stopping tells that the program has begun to end, as it was asked to.
-func (m *Manager) Stopping() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.lasting != nil && m.lasting.Stop() {
-		m.forget()
+func (s *Service) Stopping() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lasting != nil && s.lasting.Stop() {
+		s.forget()
 	}
-	m.notifyLocked(daemon.SdNotifyStopping)
+	s.notifyLocked(daemon.SdNotifyStopping)
 }
 
 // notifyLocked sends a state. That it cannot is logged once: a manager that
 // hears nothing ends us anyway, and then the log says why.
-func (m *Manager) notifyLocked(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil && !m.failed {
-		m.failed = true
-		m.log.Warn("cannot tell the service manager how we are", "err", err)
+func (s *Service) notifyLocked(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil && !s.failed {
+		s.failed = true
+		s.log.Warn("cannot tell the service manager how we are", "err", err)
 	}
 }
 
@@ -87,17 +87,17 @@ func oneLine(text string) string { return strings.ReplaceAll(text, "\n", " ") }
 // has returned nil: alive must find out that what the program is for still
 // turns, and is given half the time of the watchdog for it. Without a watchdog
 // Watch returns at once.
-func (m *Manager) Watch(ctx context.Context, alive func(context.Context) error) {
-	if m.watchdog == 0 {
+func (s *Service) Watch(ctx context.Context, alive func(context.Context) error) {
+	if s.watchdog == 0 {
 		return
 	}
-	tick := time.NewTicker(m.watchdog / 4)
+	tick := time.NewTicker(s.watchdog / 4)
 	defer tick.Stop()
 	for {
-		if err := m.ask(ctx, alive); err == nil {
-			m.feed()
+		if err := s.ask(ctx, alive); err == nil {
+			s.feed()
 		} else if ctx.Err() == nil {
-			m.log.Error("the program hangs: if that does not pass the service manager starts it again", "err", err)
+			s.log.Error("the program hangs: if that does not pass the service manager starts it again", "err", err)
 		}
 		select {
 		case <-tick.C:
@@ -108,8 +108,8 @@ func (m *Manager) Watch(ctx context.Context, alive func(context.Context) error) 
 }
 
 // ask is alive with a limit.
-func (m *Manager) ask(ctx context.Context, alive func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, m.watchdog/2)
+func (s *Service) ask(ctx context.Context, alive func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.watchdog/2)
 	defer cancel()
 	if err := alive(ctx); err != nil {
 		return fmt.Errorf("systemd: %w", err)
@@ -117,8 +117,8 @@ func (m *Manager) ask(ctx context.Context, alive func(context.Context) error) er
 	return nil
 }
 
-func (m *Manager) feed() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.notifyLocked(daemon.SdNotifyWatchdog)
+func (s *Service) feed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notifyLocked(daemon.SdNotifyWatchdog)
 }

@@ -153,7 +153,7 @@ type box struct {
 	device *device.Device
 	core   *voipcore.Core
 	server *control.Server
-	system *systemd.Manager
+	system *systemd.Service
 	missed *missed.Log
 	dnd    *durable.Saver // of how the switch stands
 
