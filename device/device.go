@@ -59,14 +59,15 @@ const (
 	HoldEnd
 )
 
-// Options are what a Device is made of. Policy, Quiet, Now and Tell may be left
-// out.
+// Options are what a Device is made of. Policy, Quiet, Audible, Now and Tell may be
+// left out.
 type Options struct {
 	Own        *pid.Key // calls are placed with it
 	Policy     Policy
 	Quiet      Switch // how the switch of do-not-disturb stands at the start
 	Microphone Microphone
 	Speaker    Speaker
+	Audible    func() bool // the speaker works; asked on many goroutines; nil: it does
 	Lamp       Lamp
 	Now        func() time.Time // what do-not-disturb goes by; nil is time.Now
 	Tell       func(News)       // told what happens, on the goroutine of Run; nil for nobody
@@ -139,9 +140,15 @@ func (d *Device) Configure(p Policy) {
 	})
 }
 
-// Welcome says what becomes of a call. It does not block.
+// Welcome says what becomes of a call. It does not block. Nobody is let in unheard: while
+// the speaker does not work, what would be answered by itself rings.
 func (d *Device) Welcome(from pid.ID) voipcore.Welcome {
-	return d.policy.Load().welcome(from, d.quiet.Load())
+	w := d.policy.Load().welcome(from, d.quiet.Load())
+	if w == voipcore.Admit && d.o.Audible != nil && !d.o.Audible() {
+		d.o.Log.Warn("not answered by itself: it rings, as without the speaker nobody would hear the beep")
+		return voipcore.Ring
+	}
+	return w
 }
 
 // Diagnose tells what is wrong with the box: NoNetwork, NoRelays, NoSound or

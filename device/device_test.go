@@ -134,6 +134,7 @@ type bench struct {
 	card   *fakeCard
 	lamp   *fakeLamp
 	door   *doorBolt
+	mute   atomic.Bool // the speaker does not work
 	friend pid.ID
 	log    *bytes.Buffer
 
@@ -149,7 +150,7 @@ func onBench(t *testing.T, f func(t *testing.T, b *bench)) {
 			friend: pid.KeyFromSeed([32]byte{1}).ID(), log: new(bytes.Buffer)}
 		b.Device = New(Options{
 			Own: pid.KeyFromSeed([32]byte{2}), Policy: b.policy(),
-			Microphone: b.card, Speaker: b.card, Lamp: b.lamp,
+			Microphone: b.card, Speaker: b.card, Lamp: b.lamp, Audible: func() bool { return !b.mute.Load() },
 			Log: slog.New(slog.NewTextHandler(b.log, nil)),
 			Tell: func(n News) {
 				b.mu.Lock()
@@ -406,6 +407,23 @@ func TestWelcome(t *testing.T) {
 			if f, s := b.Welcome(b.friend), b.Welcome(stranger); f != tt.friend || s != tt.stranger {
 				t.Errorf("%+v: welcome %v and %v, want %v and %v", tt.p, f, s, tt.friend, tt.stranger)
 			}
+		}
+	})
+}
+
+// Without a speaker nobody hears that a call was answered: it rings.
+func TestWelcomeWithoutSpeaker(t *testing.T) {
+	onBench(t, func(t *testing.T, b *bench) {
+		b.Configure(Policy{Contacts: []Contact{{"a", b.friend, true}}})
+		synctest.Wait()
+		for _, want := range []voipcore.Welcome{voipcore.Admit, voipcore.Ring, voipcore.Admit} {
+			b.mute.Store(want == voipcore.Ring)
+			if w := b.Welcome(b.friend); w != want {
+				t.Errorf("with a broken speaker (%t): welcome %v, want %v", b.mute.Load(), w, want)
+			}
+		}
+		if n := strings.Count(b.log.String(), "without the speaker"); n != 1 {
+			t.Errorf("told %d times, want once:\n%s", n, b.log)
 		}
 	})
 }

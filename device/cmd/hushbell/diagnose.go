@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"slices"
 	"time"
 
 	"hushbell/board"
@@ -60,6 +61,11 @@ func (b *box) trouble() device.State {
 		return device.ClockWrong
 	}
 	return 0
+}
+
+// audible reports whether the speaker works.
+func (b *box) audible() bool {
+	return !slices.ContainsFunc(b.board.Problems(), func(p board.Problem) bool { return p.Part == board.SpeakerPart })
 }
 
 // networkUp reports whether an interface is up that has an address other machines

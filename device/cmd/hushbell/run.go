@@ -234,7 +234,7 @@ func runBox(ctx context.Context, p *places, out io.Writer, log *slog.Logger) (er
 	defer b.missed.Close()
 	b.device = device.New(device.Options{
 		Own: keys[0], Policy: policy, Quiet: quiet,
-		Microphone: b.board.Microphone, Speaker: b.board.Speaker, Lamp: b.board.Lamp,
+		Microphone: b.board.Microphone, Speaker: b.board.Speaker, Lamp: b.board.Lamp, Audible: b.audible,
 		Now: b.now, Tell: b.tell, Log: log,
 	})
 	c := voipcore.Config{

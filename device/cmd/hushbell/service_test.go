@@ -89,6 +89,19 @@ func TestBoxAsService(t *testing.T) {
 	}
 }
 
+// A box knows when nobody would hear it.
+func TestAudible(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	for name, want := range map[string]bool{board.Sim: true, "generic": false} {
+		bd, err := board.Open(name, board.Options{Speaker: filepath.Join(t.TempDir(), "none"), Log: log})
+		check(t, err)
+		if got := (&box{board: bd}).audible(); got != want {
+			t.Errorf("board %s: audible is %t, want %t", name, got, want)
+		}
+		check(t, bd.Close())
+	}
+}
+
 // The watchdog is fed only while both loops turn, that of the box and that of its calls.
 func TestAlive(t *testing.T) {
 	for _, hung := range []string{"nothing", "the box", "the calls"} {
