@@ -128,10 +128,10 @@ func openHardware(w Wiring, d drivers, gestures chan<- Gesture, log *slog.Logger
 			h.openButton(ctx, d, &button{l, gestures, h.heard, h.lostPress})
 		}
 	}
-	h.openLEDs(ctx, d)
 	for _, l := range w.Outputs {
 		h.outputs = append(h.outputs, h.openOutput(ctx, d, l))
 	}
+	h.openLEDs(ctx, d)
 	return h
 }
 

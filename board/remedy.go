@@ -100,6 +100,8 @@ func LineRemedy(err error, part Part) string {
 	switch {
 	case errors.Is(err, ErrUnset):
 		return "name one as " + key + `, or say "` + NoLine + `" there`
+	case errors.Is(err, ErrTwice):
+		return "name another as " + key + `, or say "` + NoLine + `" there`
 	case errors.Is(err, ErrStuck):
 		return "look at the contact; where a press connects the line to plus, set board.active_low = false"
 	case errors.Is(err, ErrNoisy):

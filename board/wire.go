@@ -3,8 +3,10 @@ package board
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"hushbell/alsa"
 	"hushbell/gpio"
@@ -25,7 +27,7 @@ type Line struct {
 	Part  Part   // the same for messages: "button", "button gate"
 	gpio.Line
 	Timing gpio.Timing // of a button
-	Err    error       // why there is none: ErrUnset or ErrLeftOut
+	Err    error       // why there is none: ErrUnset, ErrLeftOut or ErrTwice
 }
 
 // A Sound is one direction of sound.
@@ -52,6 +54,7 @@ func (s Sound) look(d direction, present func() ([]alsa.Device, error)) func() s
 var (
 	ErrUnset   = errors.New("no line is set")
 	ErrLeftOut = errors.New("the configuration says that there is none")
+	ErrTwice   = errors.New("two parts cannot share a line")
 )
 
 // wire is the model with what is stacked on it, and what the owner has other than
@@ -110,6 +113,39 @@ func (w *Wiring) wireLines(m Model, o Options, sound []alsa.Device) {
 		l.Part = partOf(OutputPart, b.Name)
 		w.Outputs = append(w.Outputs, l)
 	}
+	w.separate()
+}
+
+// separate leaves each line to one part: first to the outputs, since a LED at the line of
+// a door would open it, and to buttons before LEDs.
+func (w *Wiring) separate() {
+	var taken []Line
+	for _, lines := range [][]Line{w.Outputs, w.Buttons, w.LEDs} {
+		for i := range lines {
+			l := &lines[i]
+			if l.Err != nil {
+				continue
+			}
+			if at := slices.IndexFunc(taken, func(t Line) bool { return sameLine(t.Line, l.Line) }); at >= 0 {
+				l.Err = fmt.Errorf("%w: %v is that of %s", ErrTwice, l.Line, taken[at].Part)
+				continue
+			}
+			taken = append(taken, *l)
+		}
+	}
+}
+
+// sameLine reports whether two lines are one, as far as their names tell: on a Pi GPIO17
+// is line 17.
+func sameLine(a, b gpio.Line) bool {
+	for _, l := range []*gpio.Line{&a, &b} {
+		if n, found := strings.CutPrefix(l.Name, "GPIO"); found && strings.HasPrefix(l.Chip, "pinctrl-") {
+			if offset, err := strconv.Atoi(n); err == nil {
+				l.Name, l.Offset = "", offset
+			}
+		}
+	}
+	return a.Chip == b.Chip && a.Name == b.Name && (a.Name != "" || a.Offset == b.Offset)
 }
 
 // someButtons are the buttons, one at least. The first may have its line from

@@ -3,6 +3,7 @@ package board
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +96,38 @@ func TestWireSeveral(t *testing.T) {
 	} {
 		if !slices.Equal(tt.got, tt.want) {
 			t.Errorf("%+v\nwant %+v", tt.got, tt.want)
+		}
+	}
+}
+
+// A line belongs to one part, whoever named it and however: a LED at the line of a door
+// would open it. Outputs come first, then buttons.
+func TestWireTwice(t *testing.T) {
+	for _, tt := range []struct {
+		o                   Options
+		button, led, output bool // have their line
+	}{
+		{Options{Outputs: []LineOptions{{Line: "GPIO22"}}}, true, false, true}, // the LED's usual one
+		{Options{Outputs: []LineOptions{{Line: "22"}}}, true, false, true},
+		{Options{Outputs: []LineOptions{{Line: "17"}}}, false, true, true}, // the button's
+		{Options{LEDLine: "GPIO17"}, true, false, true},
+		{Options{LEDLine: "27", Outputs: []LineOptions{{Line: "GPIO27"}}}, true, false, true},
+		{Options{Outputs: []LineOptions{{Line: "GPIO22", Chip: "expander"}}}, true, true, true},
+		{Options{Outputs: []LineOptions{{Line: "DOOR"}}}, true, true, true},
+		{Options{LEDLine: NoLine, Outputs: []LineOptions{{Line: "GPIO22"}}}, true, false, true},
+	} {
+		w := wire(model(t, "pi-4"), tt.o, nil)
+		got := []bool{w.Buttons[0].Err == nil, w.LEDs[0].Err == nil, true}
+		for _, l := range w.Outputs {
+			got[2] = got[2] && l.Err == nil
+		}
+		if want := []bool{tt.button, tt.led, tt.output}; !slices.Equal(got, want) {
+			t.Errorf("%+v: button, led, output have a line: %v, want %v", tt.o, got, want)
+		}
+		for _, l := range slices.Concat(w.Buttons, w.LEDs) {
+			if l.Err != nil && !errors.Is(l.Err, ErrLeftOut) && (!errors.Is(l.Err, ErrTwice) || !strings.Contains(LineRemedy(l.Err, l.Part), "name another as")) {
+				t.Errorf("%+v: %v, %q", tt.o, l.Err, LineRemedy(l.Err, l.Part))
+			}
 		}
 	}
 }
