@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -355,6 +356,35 @@ func TestPlaces(t *testing.T) {
 	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xs/hushbell/control.sock")
 	t.Setenv("XDG_RUNTIME_DIR", dir+"/xr")
 	check(places{}, dir+"/xs/hushbell", dir+"/xc/hushbell/hushbell.toml", dir+"/xr/hushbell/control.sock")
+}
+
+// Root leaves the state folder of a service's user alone: it would not start any more.
+func TestNotForRoot(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	check(t, os.Mkdir(dir, 0o700))
+	uid := os.Geteuid()
+	if uid == 0 {
+		if err := notForRoot(dir, 0); err != nil {
+			t.Errorf("root's own folder: %v", err)
+		}
+		uid = 65534
+		check(t, os.Chown(dir, uid, uid))
+		config := filepath.Join(t.TempDir(), "hushbell.toml")
+		check(t, os.WriteFile(config, nil, 0o600))
+		fails(t, 1, "who could not read what root writes there", "", "run", "--state", dir, "--config", config)
+		fails(t, 1, "who could not read what root writes there", "", "relay", "--state", dir, "--listen", "127.0.0.1:4710", "--test-network")
+		if all, err := os.ReadDir(dir); err != nil || len(all) != 0 {
+			t.Errorf("root has made %v there, %v", all, err)
+		}
+	}
+	if err := notForRoot(dir, uid); err != nil {
+		t.Errorf("who owns it: %v", err)
+	}
+	owner, err := user.LookupId(fmt.Sprint(uid))
+	check(t, err)
+	if err := notForRoot(dir, 0); err == nil || !strings.Contains(err.Error(), "sudo -u "+owner.Username) {
+		t.Errorf("root: %v", err)
+	}
 }
 
 // A shell offers contacts where one is wanted, and files nowhere but after flags that

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -221,9 +222,26 @@ func lock(path string, mode, flags int) (*os.File, error) {
 	return f, nil
 }
 
+// notForRoot refuses a state folder of another user to root: what root writes there that
+// user could not read any more, and the service would not start again.
+func notForRoot(dir string, uid int) error {
+	var s syscall.Stat_t
+	if uid != 0 || syscall.Stat(dir, &s) != nil || s.Uid == 0 {
+		return nil
+	}
+	name := fmt.Sprint(s.Uid)
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	return fmt.Errorf("the state folder %s belongs to %s, who could not read what root writes there: start its service, or run this as that user: sudo -u %s", dir, name, name)
+}
+
 // lockState makes sure that we are the only box or relay in a state folder, and tells
 // of one that is on a disk that is read only.
 func lockState(dir string, log *slog.Logger) (l *os.File, readOnly bool, err error) {
+	if err := notForRoot(dir, os.Geteuid()); err != nil {
+		return nil, false, err
+	}
 	l, err = lock(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, syscall.LOCK_NB)
 	if readOnly = errors.Is(err, syscall.EROFS); readOnly {
 		log.Warn("the state folder is read only, and stays as it is: guards and other relays, missed calls, what a relay has carried are forgotten at the end", "folder", dir)
