@@ -95,7 +95,7 @@ func hardening(t *testing.T, s *system) {
 	}
 	s.want("id -nG hushbell | tr ' ' '\\n' | sort | xargs", "audio gpio hushbell")
 	s.want("id -nG hushbell-relay", "hushbell-relay")
-	s.want("systemctl show -P LimitRTPRIO hushbell", "20") // whether the kernel obeys is for a board to tell
+	s.want("systemctl show -P LimitRTPRIO hushbell", "10") // alsa.Priority; whether the kernel obeys is for a board to tell
 }
 
 func whoMayAsk(t *testing.T, s *system) {
