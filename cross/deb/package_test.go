@@ -51,6 +51,7 @@ func TestContents(t *testing.T) {
 		output(t, "dpkg-deb", "-R", deb, dir)
 		for _, file := range []string{
 			"usr/lib/systemd/system/hushbell.service", "usr/lib/systemd/system/hushbell-relay.service", "usr/lib/systemd/user/hushbell.service",
+			"usr/lib/systemd/system-preset/80-hushbell.preset", "usr/lib/systemd/user-preset/80-hushbell.preset",
 			"usr/lib/sysusers.d/hushbell.conf", "usr/lib/tmpfiles.d/hushbell.conf", "usr/lib/udev/rules.d/60-hushbell.rules",
 			"etc/hushbell/hushbell.toml", "usr/share/doc/hushbell/examples/relay.toml", "usr/share/doc/hushbell/licences.gz",
 			"usr/share/man/man1/hushbell.1.gz", "usr/share/bash-completion/completions/hushbell", "usr/share/zsh/vendor-completions/_hushbell",
