@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -91,6 +92,13 @@ func hardening(t *testing.T, s *system) {
 			t.Errorf("systemd-analyze verify says of %s: %s", unit, out)
 		}
 		s.run("systemd-analyze security --no-pager --offline=true --threshold=20 /lib/systemd/system/" + unit)
+		// Hanging up needs the network: it goes after the service.
+		after := strings.Fields(s.property(unit, "After"))
+		for _, want := range []string{"network.target", "nss-lookup.target"} {
+			if !slices.Contains(after, want) {
+				t.Errorf("%s is not ordered after %s: %q", unit, want, after)
+			}
+		}
 	}
 	status := s.run("cat /proc/$(systemctl show -P MainPID hushbell)/status")
 	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"} {
