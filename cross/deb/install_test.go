@@ -249,6 +249,7 @@ func wrongConfiguration(t *testing.T, s *system) {
 	s.has("hushbell", "ActiveState", "failed") // and is not tried again and again
 	s.want("systemctl show -P ExecMainStatus hushbell", "78")
 	s.run("journalctl -u hushbell --no-pager | grep -F 'hushbell.toml:1: hops: 9 hops'")
+	s.run("dpkg -i /root/hushbell.deb 2>&1 | grep -x 'hushbell did not start: systemctl status hushbell'")
 	s.run("cp -p /root/good.toml /etc/hushbell/hushbell.toml && systemctl start hushbell")
 	s.has("hushbell", "StatusText", "Can be called.")
 }
@@ -303,6 +304,7 @@ func removeAndInstall(t *testing.T, s *system) {
 	s.has("hushbell", "ActiveState", "active")
 	s.want("hushbell pid list", pids)
 	s.want("systemctl is-enabled hushbell hushbell-relay", "enabled\nenabled")
+	s.has("hushbell-relay", "ActiveState", "active")
 }
 
 // readOnly is a system that keeps nothing: the root cannot be written, /var is
