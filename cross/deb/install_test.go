@@ -296,7 +296,8 @@ func powerCut(t *testing.T, s *system) {
 
 func removeAndInstall(t *testing.T, s *system) {
 	pids := s.run("hushbell pid list")
-	s.run("apt-get remove -y hushbell")
+	s.fails("echo 'hops = 9' >/etc/hushbell/hushbell.toml && systemctl restart hushbell", "failed")
+	s.run("cp -p /root/good.toml /etc/hushbell/hushbell.toml && apt-get remove -y hushbell")
 	s.want("pgrep -x hushbell || echo none", "none")
 	s.run("test -s /var/lib/hushbell/pids/box.key && test -s /var/lib/hushbell-relay/relay.key && cmp /root/good.toml /etc/hushbell/hushbell.toml")
 	s.want("systemctl --failed --no-legend --plain", "")
