@@ -21,8 +21,10 @@ const (
 	endLimit    = 20 * time.Second
 )
 
-// A finger holds the button so long, and is so long away from it.
-const fingerTime = 200 * time.Millisecond
+// A finger holds the button so long, and is so long away from it. An emulated
+// processor may stand still for longer than 200 ms, and then the press was none; a
+// long press begins at 1 s.
+const fingerTime = 400 * time.Millisecond
 
 // press presses a board's button.
 func press(ctx context.Context, b *rig.Board) error {
