@@ -181,7 +181,7 @@ func (s *story) clock(ctx context.Context) (string, error) {
 	if _, err := s.b.Run(ctx, "date -s 2020-01-01"); err != nil {
 		return "", err
 	}
-	there, err := says(ctx, s.a, s.b, s.there, s.back)
+	there, err := s.says(ctx, s.a, s.b, s.there, s.back)
 	if err == nil {
 		err = s.hangUp(ctx)
 	}

@@ -83,6 +83,8 @@ type story struct {
 	pids   map[*rig.Board]string
 	there  []int16 // what is spoken at A
 	back   []int16 // and at B
+
+	repeats int // how often something had to be said once more
 }
 
 // tell runs the steps until one fails.
@@ -126,7 +128,7 @@ func tell(ctx context.Context, t rig.Tree, o options, told []step) (err error) {
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
 	}
-	fmt.Printf("ok   story  %.1f s in all\n", time.Since(began).Seconds())
+	fmt.Printf("ok   story  %.1f s in all, with %d repeats of at most %d\n", time.Since(began).Seconds(), s.repeats, maxRepeats)
 	return nil
 }
 
