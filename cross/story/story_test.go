@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -119,5 +120,16 @@ func TestInsist(t *testing.T) {
 	}
 	if _, err := new(story).insist(func() (string, bool, error) { return "", false, errors.New("no board") }); err == nil {
 		t.Error("a try that fails was taken for one that was not understood")
+	}
+}
+
+// What boards have to tell is kept, even that they tell nothing.
+func TestAutopsy(t *testing.T) {
+	s := story{tree: rig.Tree{Root: t.TempDir()}, a: &rig.Board{Name: "A"}, b: &rig.Board{Name: "B"}, relays: &relays{}}
+	s.autopsy(t.Context())
+	for _, name := range []string{"A.log", "B.log", "A.goroutines", "B.goroutines"} {
+		if text, err := os.ReadFile(s.tree.Cache("log", "story", name)); err != nil || !strings.Contains(string(text), "it is off") {
+			t.Errorf("%s says %q, %v, want that the board is off", name, text, err)
+		}
 	}
 }
