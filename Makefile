@@ -3,6 +3,13 @@ export CGO_ENABLED = 0
 # In all builds, not only in what is delivered: so tests and programs share the
 # compiler's cache.
 export GOFLAGS := -trimpath $(GOFLAGS)
+# The processors that a program is for, and what is in it, are not a matter of who
+# builds it. (An experiment that go env -w has written can be unset only there.)
+export GOAMD64 = v1
+export GO386 = sse2
+export GOARM64 = v8.0
+export GOFIPS140 = off
+export GOEXPERIMENT =
 GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILT    := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
