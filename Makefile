@@ -27,7 +27,7 @@ help:
 	@echo 'make deb-test    the packages on a Debian that runs (needs root, mmdebstrap and lintian)'
 	@echo 'make demo        two boxes and eight relays on this machine: a call with real speech'
 	@echo 'make test        all that a change must pass'
-	@echo 'make lint        staticcheck, and that go.mod is tidy'
+	@echo 'make lint        staticcheck, and that each go.mod is tidy'
 	@echo 'make unit        the tests alone'
 	@echo 'make unit32      as programs of 32 bits, the tests that make emulated leaves out'
 	@echo 'make race        the tests again, with the race detector (needs gcc)'
@@ -85,7 +85,7 @@ test: vet lint unit unit32 arch demo
 
 # gofmt and vet for every kind of board that we build for.
 vet:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'gofmt would change:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@wrong=$$(gofmt -l .); test -z "$$wrong" || { echo "gofmt would change: $$wrong"; exit 1; }
 	GOARCH=amd64 $(GO) vet $(PACKAGES)
 	GOARCH=arm64 $(GO) vet $(PACKAGES)
 	GOARCH=arm GOARM=6 $(GO) vet $(PACKAGES)
@@ -94,7 +94,7 @@ vet:
 # What staticcheck finds is mended. It is a tool of a module of its own, so that the
 # product's go.mod stays small. For two kinds of boards, as some files are of one.
 lint:
-	$(GO) mod tidy -diff
+	for module in . cross/deb cross/lint; do $(GO) -C $$module mod tidy -diff || exit 1; done
 	$(GO) -C cross/lint build -o ../../out/staticcheck honnef.co/go/tools/cmd/staticcheck
 	GOARCH=arm out/staticcheck ./...
 	GOARCH=amd64 out/staticcheck ./...
