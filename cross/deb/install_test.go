@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -61,8 +62,11 @@ func newerPackage(t *testing.T) string {
 	return file
 }
 
-// Images are made by chroot, with no systemd to talk to.
+// Images are made by chroot, with no systemd to talk to. Their first boot, which
+// the machine id is empty for, applies presets to all units.
 func imageInstall(t *testing.T, s *system) {
+	s.write("etc/machine-id", "uninitialized\n", 0o444)
+	output(t, append(s.sudo, "chroot", s.root, "systemctl", "mask", "systemd-firstboot.service")...) // has nobody to ask here
 	output(t, append(s.sudo, "chroot", s.root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y", "/root/hushbell.deb")...)
 }
 
@@ -74,7 +78,9 @@ func firstBoot(t *testing.T, s *system) {
 	s.want("systemctl is-enabled hushbell", "enabled")
 	s.run("hushbell pid show --qr")
 	s.run("journalctl -u hushbell -p warning --no-pager | grep 'the box had no pid'")
+	s.run("systemctl --global preset hushbell.service") // as the makers of some images do
 	s.want("systemctl is-enabled hushbell-relay || true", "disabled")
+	s.want("systemctl --global is-enabled hushbell || true", "disabled")
 	if out := s.run("journalctl -b --no-pager | grep -iE 'unknown (key|lvalue|section)|hushbell.*ignoring' || true"); out != "" {
 		t.Errorf("systemd does not understand: %s", out)
 	}
@@ -86,6 +92,13 @@ func hardening(t *testing.T, s *system) {
 			t.Errorf("systemd-analyze verify says of %s: %s", unit, out)
 		}
 		s.run("systemd-analyze security --no-pager --offline=true --threshold=20 /lib/systemd/system/" + unit)
+		// Hanging up needs the network: it goes after the service.
+		after := strings.Fields(s.property(unit, "After"))
+		for _, want := range []string{"network.target", "nss-lookup.target"} {
+			if !slices.Contains(after, want) {
+				t.Errorf("%s is not ordered after %s: %q", unit, want, after)
+			}
+		}
 	}
 	status := s.run("cat /proc/$(systemctl show -P MainPID hushbell)/status")
 	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"} {
@@ -95,7 +108,7 @@ func hardening(t *testing.T, s *system) {
 	}
 	s.want("id -nG hushbell | tr ' ' '\\n' | sort | xargs", "audio gpio hushbell")
 	s.want("id -nG hushbell-relay", "hushbell-relay")
-	s.want("systemctl show -P LimitRTPRIO hushbell", "20") // whether the kernel obeys is for a board to tell
+	s.want("systemctl show -P LimitRTPRIO hushbell", "10") // alsa.Priority; whether the kernel obeys is for a board to tell
 }
 
 func whoMayAsk(t *testing.T, s *system) {
@@ -236,6 +249,7 @@ func wrongConfiguration(t *testing.T, s *system) {
 	s.has("hushbell", "ActiveState", "failed") // and is not tried again and again
 	s.want("systemctl show -P ExecMainStatus hushbell", "78")
 	s.run("journalctl -u hushbell --no-pager | grep -F 'hushbell.toml:1: hops: 9 hops'")
+	s.run("dpkg -i /root/hushbell.deb 2>&1 | grep -x 'hushbell did not start: systemctl status hushbell'")
 	s.run("cp -p /root/good.toml /etc/hushbell/hushbell.toml && systemctl start hushbell")
 	s.has("hushbell", "StatusText", "Can be called.")
 }
@@ -282,7 +296,8 @@ func powerCut(t *testing.T, s *system) {
 
 func removeAndInstall(t *testing.T, s *system) {
 	pids := s.run("hushbell pid list")
-	s.run("apt-get remove -y hushbell")
+	s.fails("echo 'hops = 9' >/etc/hushbell/hushbell.toml && systemctl restart hushbell", "failed")
+	s.run("cp -p /root/good.toml /etc/hushbell/hushbell.toml && apt-get remove -y hushbell")
 	s.want("pgrep -x hushbell || echo none", "none")
 	s.run("test -s /var/lib/hushbell/pids/box.key && test -s /var/lib/hushbell-relay/relay.key && cmp /root/good.toml /etc/hushbell/hushbell.toml")
 	s.want("systemctl --failed --no-legend --plain", "")
@@ -290,6 +305,7 @@ func removeAndInstall(t *testing.T, s *system) {
 	s.has("hushbell", "ActiveState", "active")
 	s.want("hushbell pid list", pids)
 	s.want("systemctl is-enabled hushbell hushbell-relay", "enabled\nenabled")
+	s.has("hushbell-relay", "ActiveState", "active")
 }
 
 // readOnly is a system that keeps nothing: the root cannot be written, /var is

@@ -223,8 +223,11 @@ func (s *system) has(unit, name, want string) {
 		func(out string) bool { return strings.HasPrefix(out, want) })
 }
 
-// stops has systemd stop a unit, which must end by itself: a unit that is killed
-// for being late has another result.
+// stopLimit is what a unit may take to stop, in a call or not. systemd kills it after 5 s.
+const stopLimit = 2 * time.Second
+
+// stops has systemd stop a unit, which must end by itself and in time: a unit that is
+// killed for being late has another result.
 func (s *system) stops(systemctl, unit string) {
 	s.t.Helper()
 	s.run(systemctl + " stop " + unit)
@@ -234,5 +237,9 @@ func (s *system) stops(systemctl, unit string) {
 	if _, err := fmt.Sscan(out, &from, &to); err != nil || from == 0 || to < from {
 		s.t.Errorf("%s was not stopped: %q, %v", unit, out, err)
 	}
-	s.t.Logf("%s stopped in %d ms", unit, (to-from)/1000)
+	took := time.Duration(to-from) * time.Microsecond
+	if took > stopLimit {
+		s.t.Errorf("%s took %v to stop, want %v at most", unit, took, stopLimit)
+	}
+	s.t.Logf("%s stopped in %v", unit, took.Round(time.Millisecond))
 }

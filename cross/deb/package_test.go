@@ -51,6 +51,7 @@ func TestContents(t *testing.T) {
 		output(t, "dpkg-deb", "-R", deb, dir)
 		for _, file := range []string{
 			"usr/lib/systemd/system/hushbell.service", "usr/lib/systemd/system/hushbell-relay.service", "usr/lib/systemd/user/hushbell.service",
+			"usr/lib/systemd/system-preset/80-hushbell.preset", "usr/lib/systemd/user-preset/80-hushbell.preset",
 			"usr/lib/sysusers.d/hushbell.conf", "usr/lib/tmpfiles.d/hushbell.conf", "usr/lib/udev/rules.d/60-hushbell.rules",
 			"etc/hushbell/hushbell.toml", "usr/share/doc/hushbell/examples/relay.toml", "usr/share/doc/hushbell/licences.gz",
 			"usr/share/man/man1/hushbell.1.gz", "usr/share/bash-completion/completions/hushbell", "usr/share/zsh/vendor-completions/_hushbell",
@@ -107,11 +108,14 @@ func TestReproducible(t *testing.T) {
 	}
 	clone := filepath.Join(t.TempDir(), "somewhere", "else")
 	output(t, "git", "clone", "--quiet", "--no-local", "../..", clone)
-	output(t, "env", "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "sh", "-ec", "umask 077; make -C \"$0\" cross deb-armhf", clone)
-	for _, file := range []string{
-		"bin/linux-armv6/hushbell", "bin/linux-armv7/hushbell", "bin/linux-arm64/hushbell", "bin/linux-amd64/hushbell",
-		filepath.Join("bin", filepath.Base(built(t, "armhf"))),
-	} {
+	output(t, "env", "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8",
+		"GOAMD64=v3", "GOARM=7,softfloat", "GOARM64=v8.1,lse", "GO386=softfloat", "GOEXPERIMENT=nodwarf5", "GOFIPS140=latest", "CGO_ENABLED=1",
+		"sh", "-ec", "umask 077; make -C \"$0\" cross deb", clone)
+	files := []string{"bin/linux-armv6/hushbell", "bin/linux-armv7/hushbell", "bin/linux-arm64/hushbell", "bin/linux-amd64/hushbell"}
+	for _, arch := range architectures {
+		files = append(files, filepath.Join("bin", filepath.Base(built(t, arch))))
+	}
+	for _, file := range files {
 		if out, err := try(t, "cmp", filepath.Join("../..", file), filepath.Join(clone, file)); err != nil {
 			t.Errorf("built twice: %v: %s", err, out)
 		}

@@ -182,11 +182,11 @@ func (s *story) sound(ctx context.Context) (string, error) {
 	if !answered(&st) {
 		return "", fmt.Errorf("the call has ended meanwhile: %s", st.Call.Reason)
 	}
-	there, err := says(ctx, s.a, s.b, s.there, s.back)
+	there, err := s.says(ctx, s.a, s.b, s.there, s.back)
 	if err != nil {
 		return "", err
 	}
-	back, err := says(ctx, s.b, s.a, s.back, s.there)
+	back, err := s.says(ctx, s.b, s.a, s.back, s.there)
 	if err != nil {
 		return "", err
 	}
@@ -325,7 +325,7 @@ func (s *story) callsAgain(ctx context.Context) (string, error) {
 	if err := s.dial(ctx); err != nil {
 		return "", err
 	}
-	there, err := says(ctx, s.a, s.b, s.there, s.back)
+	there, err := s.says(ctx, s.a, s.b, s.there, s.back)
 	if err != nil {
 		return "", err
 	}

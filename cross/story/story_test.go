@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +87,49 @@ func TestBeeped(t *testing.T) {
 	for name, sound := range map[string][]int16{"ring": play(tone.Ring), "connected": play(tone.Connected), "speech": said, "silence": make([]int16, 4800)} {
 		if d := beeped(sound); d >= beepLong/2 {
 			t.Errorf("%v of a beep in %s", d, name)
+		}
+	}
+}
+
+// What is not understood is said again, and how often is counted in all of the
+// story.
+func TestInsist(t *testing.T) {
+	var s story
+	understoodAt := func(n int) func() (string, bool, error) {
+		said := 0
+		return func() (string, bool, error) {
+			said++
+			return "try " + strconv.Itoa(said), said == n, nil
+		}
+	}
+	for _, tt := range []struct {
+		at   int
+		want string
+	}{
+		{1, "try 1 (tries: 1)"},
+		{3, "try 1, then try 2, then try 3 (tries: 3)"},
+		{3, "try 1, then try 2, then try 3 (tries: 3)"},
+		{1, "try 1 (tries: 1)"},
+	} {
+		if told, err := s.insist(understoodAt(tt.at)); err != nil || told != tt.want {
+			t.Errorf("understood at try %d: %q, %v, want %q", tt.at, told, err, tt.want)
+		}
+	}
+	if told, err := s.insist(understoodAt(2)); err == nil || !strings.Contains(err.Error(), "try 1 (tries: 1)") {
+		t.Errorf("one repeat more than %d: %q, %v, want an error", maxRepeats, told, err)
+	}
+	if _, err := new(story).insist(func() (string, bool, error) { return "", false, errors.New("no board") }); err == nil {
+		t.Error("a try that fails was taken for one that was not understood")
+	}
+}
+
+// What boards have to tell is kept, even that they tell nothing.
+func TestAutopsy(t *testing.T) {
+	s := story{tree: rig.Tree{Root: t.TempDir()}, a: &rig.Board{Name: "A"}, b: &rig.Board{Name: "B"}, relays: &relays{}}
+	s.autopsy(t.Context())
+	for _, name := range []string{"A.log", "B.log", "A.goroutines", "B.goroutines"} {
+		if text, err := os.ReadFile(s.tree.Cache("log", "story", name)); err != nil || !strings.Contains(string(text), "it is off") {
+			t.Errorf("%s says %q, %v, want that the board is off", name, text, err)
 		}
 	}
 }

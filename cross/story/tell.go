@@ -83,6 +83,8 @@ type story struct {
 	pids   map[*rig.Board]string
 	there  []int16 // what is spoken at A
 	back   []int16 // and at B
+
+	repeats int // how often something had to be said once more
 }
 
 // tell runs the steps until one fails.
@@ -126,7 +128,7 @@ func tell(ctx context.Context, t rig.Tree, o options, told []step) (err error) {
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
 	}
-	fmt.Printf("ok   story  %.1f s in all\n", time.Since(began).Seconds())
+	fmt.Printf("ok   story  %.1f s in all, with %d repeats of at most %d\n", time.Since(began).Seconds(), s.repeats, maxRepeats)
 	return nil
 }
 
@@ -137,6 +139,19 @@ func line(said string) string {
 	return ": " + said
 }
 
+// What a board is asked when a step has failed: the threads of the program, and how
+// they wait, then all else.
+const askAll = "ps -L -o tid,cls,rtprio,stat,wchan:32,time,comm -C hushbell; journalctl --no-pager -b -o short-monotonic; " +
+	"systemctl status --no-pager -n 0 hushbell; hushbell status; ip addr; true"
+
+// And at the very end, for it is the end of the program: its goroutines, which it
+// tells when it quits.
+const askGoroutines = `run=$(systemctl show -P InvocationID hushbell)
+systemctl kill --kill-who=main --signal=QUIT hushbell
+timeout 20 sh -c 'until journalctl -o cat _SYSTEMD_INVOCATION_ID="$0" | grep -q "^SIGQUIT"; do sleep 1; done' "$run"
+sleep 1
+journalctl --no-pager -o cat _SYSTEMD_INVOCATION_ID="$run" | sed -n '/^SIGQUIT/,$p'`
+
 // autopsy keeps what the boards have to tell, and shows the end of it.
 func (s *story) autopsy(ctx context.Context) {
 	kept := s.tree.Cache("log", "story")
@@ -144,21 +159,28 @@ func (s *story) autopsy(ctx context.Context) {
 		fmt.Fprintln(os.Stderr, "story:", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	for _, b := range []*rig.Board{s.a, s.b} {
-		console, err := os.ReadFile(b.Console)
-		journal, err2 := b.Run(ctx, "journalctl --no-pager -b -o short-monotonic; systemctl status --no-pager -n 0 hushbell; hushbell status; ip addr; true")
-		text := fmt.Sprintf("%s\n--- journal of %s\n%s\n", console, b.Name, journal)
-		if err := errors.Join(err, err2); err != nil {
+	keep := func(name, text string, err error) string {
+		file := filepath.Join(kept, name)
+		if err != nil {
 			text += err.Error() + "\n"
 		}
-		file := filepath.Join(kept, b.Name+".log")
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, "story:", err)
 		}
 		lines := strings.Split(strings.TrimSpace(text), "\n")
-		fmt.Fprintf(os.Stderr, "--- board %s, the end of %s\n%s\n", b.Name, file, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+		return fmt.Sprintf("the end of %s\n%s", file, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+	}
+	for _, b := range []*rig.Board{s.a, s.b} {
+		console, err := os.ReadFile(b.Console)
+		said, err2 := b.Run(ctx, askAll)
+		end := keep(b.Name+".log", fmt.Sprintf("%s\n--- what %s says\n%s\n", console, b.Name, said), errors.Join(err, err2))
+		fmt.Fprintf(os.Stderr, "--- board %s, %s\n", b.Name, end)
+	}
+	for _, b := range []*rig.Board{s.a, s.b} {
+		said, err := b.Run(ctx, askGoroutines)
+		keep(b.Name+".goroutines", said, err)
 	}
 	s.relays.keep(kept)
 }
