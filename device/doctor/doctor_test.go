@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -192,5 +193,28 @@ func TestFolderOfKeysOfAnotherUser(t *testing.T) {
 	f := e.keys(t.Context())
 	if len(f) != 1 || f[0].Level != Fault || !strings.Contains(f[0].Remedy, "chown -R hushbell: "+dir) {
 		t.Errorf("of a folder that is another user's: %+v", f)
+	}
+}
+
+// A file of another user in the state folder, as root's after a start by hand, keeps the
+// box from starting.
+func TestFileOfAnotherUser(t *testing.T) {
+	dir, other := t.TempDir(), uint32(os.Geteuid())+1
+	if err := os.Chmod(dir, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "relays")
+	e := &exam{Patient: Patient{State: dir}, user: account{name: "hushbell", uid: other, groups: []uint32{uint32(os.Getegid())}}, self: true}
+	for mode, want := range map[fs.FileMode]Level{0o640: OK, 0o600: Fault} {
+		if err := os.WriteFile(file, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		f := e.stateFolder(t.Context())
+		if len(f) != 1 || f[0].Level != want || want == Fault && (!strings.Contains(f[0].Found, file) || !strings.Contains(f[0].Remedy, "chown -R hushbell: "+dir)) {
+			t.Errorf("a file of mode %v: %+v, want %v", mode, f, want)
+		}
 	}
 }

@@ -94,11 +94,27 @@ func (e *exam) stateFolder(context.Context) []Finding {
 	if err := tryWrite(e.State); err != nil {
 		return found(Fault, check, err.Error(), why+", and a full disk loses them", writeRemedy(err, e.State, e.user.name))
 	}
+	if lost := e.lostFile(); lost != "" {
+		return found(Fault, check, fmt.Sprintf("%s may not be read by %s", filepath.Join(e.State, lost), e.user.name), "the box does not start, most often since it was run once by root",
+			fmt.Sprintf("sudo chown -R %s: %s", e.user.name, e.State))
+	}
 	var st syscall.Statfs_t
 	if syscall.Statfs(e.State, &st) == nil && uint64(st.Bavail)*uint64(st.Bsize) < littleSpace {
 		return found(Warning, check, fmt.Sprintf("%s has %d kB left", e.State, uint64(st.Bavail)*uint64(st.Bsize)>>10), why, "make room on that disk")
 	}
 	return ok(check, "%s can be written", e.State)
+}
+
+// lostFile returns the name of a file in the state folder that its user cannot read, ""
+// if there is none. The folder of the keys is another check's.
+func (e *exam) lostFile() string {
+	all, _ := os.ReadDir(e.State)
+	for _, f := range all {
+		if fi, err := f.Info(); err == nil && fi.Mode().IsRegular() && !e.user.may(fi, canRead) {
+			return f.Name()
+		}
+	}
+	return ""
 }
 
 // readOnly reports whether a folder is on a disk that is mounted so.
