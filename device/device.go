@@ -87,6 +87,7 @@ type Device struct {
 	calls      Calls
 	m          Machine
 	sound      *sound
+	pressed    time.Time   // when a press last did something
 	shown      *time.Timer // the result that is shown
 	audit      *time.Timer // runs while there is a call
 	limit      *time.Timer // how long the call may last
@@ -281,8 +282,30 @@ func (d *Device) gesture(g Gesture) {
 	case DoHangUp:
 		d.happens(NewsPress, Event{Kind: HangUpCommand}, nil, nil)
 	default:
-		d.happens(NewsPress, Event{Kind: gestures[g.Kind]}, nil, func() (*target, error) { return d.policy.Load().aim(action) })
+		kind := gestures[g.Kind]
+		if kind == Press && d.tooSoon() {
+			d.o.Log.Info("that press does nothing: it came too soon after what it would undo")
+			return
+		}
+		d.happens(NewsPress, Event{Kind: kind}, nil, func() (*target, error) { return d.policy.Load().aim(action) })
 	}
+}
+
+// A press is taken for the second of two, of somebody who wants to be sure, so long.
+const twice = 700 * time.Millisecond
+
+// tooSoon reports whether a press is one too many: it would hang up what a press has just
+// begun, or call again while it is still shown that a call has ended, which whoever
+// pressed to end it may not have seen.
+func (d *Device) tooSoon() bool {
+	switch {
+	case d.m.State == Ended || d.m.State == HungUp:
+		return true
+	case d.m.Alive() && states[d.m.State].group != ringing && time.Since(d.pressed) < twice:
+		return true
+	}
+	d.pressed = time.Now()
+	return false
 }
 
 // happens lets the machine make a step and carries out what it says. kind and

@@ -28,6 +28,50 @@ func TestPressIsDone(t *testing.T) {
 	})
 }
 
+// Who presses twice to be sure, or a moment after the call has ended, does not undo it.
+func TestPressTwice(t *testing.T) {
+	onBench(t, func(t *testing.T, b *bench) {
+		again := func(s State, after time.Duration) {
+			t.Helper()
+			time.Sleep(after)
+			b.press()
+			b.want(s)
+		}
+		b.press()
+		b.want(Calling, "call")
+		again(Calling, twice/2)
+		b.tell(voipcore.Answered, b.core.last)
+		again(InCall, twice/4)
+		b.tell(voipcore.Ended, b.core.last)
+		again(Ended, 200*time.Millisecond)
+		time.Sleep(showEnd)
+		synctest.Wait()
+
+		b.tell(voipcore.RingingHere, 50)
+		b.press()
+		b.want(Answering, "answer")
+		again(Answering, twice/2)
+		b.tell(voipcore.Answered, 50)
+		again(InCall, twice/4)
+		time.Sleep(twice)
+		b.press() // not too soon any more
+		b.want(HungUp, "hang up")
+		again(HungUp, twice)
+		time.Sleep(showEnd)
+		b.press()
+		b.want(Calling, "call")
+		b.tell(voipcore.Unreachable, b.core.last)
+		b.press() // a failure may be tried again at once
+		b.want(Calling, "call")
+		time.Sleep(twice / 2)
+		if err := b.HangUp(t.Context()); err != nil { // a command is no finger
+			t.Error(err)
+		}
+		synctest.Wait()
+		b.want(HungUp, "hang up")
+	})
+}
+
 // Several buttons, and several gestures at each.
 func TestGestures(t *testing.T) {
 	onBench(t, func(t *testing.T, b *bench) {
@@ -45,6 +89,7 @@ func TestGestures(t *testing.T) {
 		if c := b.Status().Call; c.Peer.Name != "Workshop" || c.Peer.PID != b.friend {
 			t.Errorf("the call of a group that was answered: %+v", c)
 		}
+		time.Sleep(twice)
 		b.gesture("2", ShortPress) // hangs up, whatever it would call
 		b.want(HungUp, "hang up")
 		idle()
@@ -55,6 +100,7 @@ func TestGestures(t *testing.T) {
 		if c := b.Status().Call; c.Peer.Name != "house" || !c.Page {
 			t.Errorf("a page that was answered: %+v", c)
 		}
+		time.Sleep(twice)
 		b.gesture("2", LongPress)
 		b.want(HungUp, "hang up")
 		idle()
