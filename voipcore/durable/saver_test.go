@@ -36,6 +36,49 @@ func TestSaver(t *testing.T) {
 	}
 }
 
+// What a full disk has not taken is written when there is room, and told of once.
+func TestSaverTriesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, told := filepath.Join(t.TempDir(), "later"), 0
+		path := filepath.Join(dir, "file")
+		s := NewSaver(path, 0o600, func(error) { told++ })
+		room := func() {
+			t.Helper()
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wrote := func(want string) {
+			t.Helper()
+			if b, err := os.ReadFile(path); err != nil || string(b) != want {
+				t.Errorf("the file has %q, %v, want %q", b, err, want)
+			}
+		}
+		s.Save([]byte("kept"))
+		time.Sleep(10 * again)
+		synctest.Wait()
+		if told != 1 {
+			t.Errorf("told %d times, want once", told)
+		}
+		room()
+		time.Sleep(again + pause)
+		synctest.Wait()
+		wrote("kept")
+
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		s.Save([]byte("the last"))
+		time.Sleep(again / 2)
+		room()
+		s.Close()
+		wrote("the last")
+		if told != 2 {
+			t.Errorf("told %d times, want twice", told)
+		}
+	})
+}
+
 // Whoever saves all the time has it written at once, and then every 5 s.
 func TestSaverSparesTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
