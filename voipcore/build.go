@@ -47,7 +47,7 @@ func (c *Core) build(ctx context.Context, draw func() ([]kx.Relay, error),
 		if !errors.As(err, &hop) || ctx.Err() != nil {
 			break // not a relay on the way, but what its end said
 		}
-		c.relays.Failed(hop.Key)
+		c.relays.Failed(path[hop.Hop-1]) // of path, since finish adds no hop
 		if hop.Key == end {
 			dead = end
 			errs = append(errs, errDeadEnd)

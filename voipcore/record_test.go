@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -215,7 +216,7 @@ func TestLookupRelayThatLies(t *testing.T) {
 			a.learn(t, len(s.relays))
 			// Only the liar and one more can be drawn: both are asked.
 			for _, r := range s.relays[1:7] {
-				a.relays.Failed(r.cfg.RelayKey.ID())
+				a.relays.Failed(kx.Relay{Key: r.cfg.RelayKey.ID(), Addrs: []netip.AddrPort{r.cfg.Listen}})
 			}
 			got, asked, err := a.lookup(t.Context(), k.ID())
 			if err != nil || got.ServerKey != rec.ServerKey {
@@ -254,7 +255,7 @@ func TestSimLiarBesideASlowRelay(t *testing.T) {
 		}
 		// Only the slow one and the liar can be drawn; of the third draw it is either.
 		for _, r := range w.relays[:6] {
-			a.relays.Failed(r.cfg.RelayKey.ID())
+			a.relays.Failed(kx.Relay{Key: r.cfg.RelayKey.ID(), Addrs: []netip.AddrPort{r.cfg.Listen}})
 		}
 		asked.Store(true)
 		var wg sync.WaitGroup

@@ -196,20 +196,22 @@ func (d *Directory) Knows(a netip.AddrPort, now time.Time) bool {
 // Failed notes that a relay could not be reached: it is left out for a while,
 // and forgotten after several times unless it is a guard. Failures in a row
 // count once until something works again: it may be our own network that is
-// down, and who could cut us off for an hour must not wear out our guards.
-func (d *Directory) Failed(key pid.ID) {
+// down, and who could cut us off for an hour must not wear out our guards. A
+// failure at an address that is not the relay's, as a stranger's record may name
+// one, says nothing of it.
+func (d *Directory) Failed(r Relay) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	k := d.relays[key]
-	if k == nil {
+	k := d.relays[r.Key]
+	if k == nil || !slices.ContainsFunc(k.relay().Addrs, func(a netip.AddrPort) bool { return slices.Contains(r.Addrs, a) }) {
 		return
 	}
 	if k.failures == 0 || d.worked.After(k.failed) {
 		k.failures++
 	}
 	k.failed = time.Now()
-	if k.failures >= maxFailures && !slices.Contains(d.guards, key) {
-		delete(d.relays, key)
+	if k.failures >= maxFailures && !slices.Contains(d.guards, r.Key) {
+		delete(d.relays, r.Key)
 		d.dirty = true
 	}
 }

@@ -374,7 +374,7 @@ func TestDeadGuardMakesPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := filled(t, 50)
 		first, _ := d.Path(3, Relay{})
-		d.Failed(first[0].Key)
+		d.Failed(first[0])
 		second, _ := d.Path(3, Relay{})
 		if second[0].Key == first[0].Key {
 			t.Error("the dead guard is drawn")
@@ -400,7 +400,7 @@ func TestOwnOutageKeepsGuards(t *testing.T) {
 				t.Fatal(err)
 			}
 			seen[p[0].Key] = true
-			d.Failed(p[0].Key)
+			d.Failed(p[0])
 			time.Sleep(30 * time.Second)
 		}
 		if len(seen) > maxGuards {
@@ -420,7 +420,8 @@ func TestOwnOutageKeepsGuards(t *testing.T) {
 func TestDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := filled(t, 2)
-		k := d.Relays()[0].Key
+		r := d.Relays()[0]
+		k := r.Key
 		down := func(want bool) {
 			t.Helper()
 			if d.Down(k) != want {
@@ -428,11 +429,11 @@ func TestDown(t *testing.T) {
 			}
 		}
 		down(false)
-		d.Failed(k)
+		d.Failed(r)
 		down(true)
 		d.Worked(k)
 		down(false)
-		d.Failed(k)
+		d.Failed(r)
 		time.Sleep(failurePause - time.Second)
 		down(true)
 		time.Sleep(time.Second)
@@ -440,6 +441,9 @@ func TestDown(t *testing.T) {
 		if d.Down(pid.ID{1}) {
 			t.Error("a relay that is not known is down")
 		}
+		// Whoever names it at an address of his own gets it no bad name.
+		d.Failed(Relay{k, []netip.AddrPort{netip.MustParseAddrPort("99.1.0.1:4433")}})
+		down(false)
 	})
 }
 
@@ -453,7 +457,7 @@ func TestDeadRelaysAreForgotten(t *testing.T) {
 			if d.Len() != 20 {
 				t.Errorf("forgotten after %d failures", i)
 			}
-			d.Failed(dead.Key)
+			d.Failed(dead)
 			for range 50 {
 				if p, _ := d.Path(1, Relay{}); p[0].Key == dead.Key {
 					t.Fatal("a relay that has just failed is drawn")
@@ -473,14 +477,14 @@ func TestDeadRelaysAreForgotten(t *testing.T) {
 				t.Fatal(err)
 			}
 			seen[p[0].Key] = true
-			d.Failed(p[0].Key)
+			d.Failed(p[0])
 			time.Sleep(30 * time.Second)
 			d.Worked(other)
 		}
 		if len(seen) <= maxGuards {
 			t.Errorf("with all guards dead only %d were ever tried", len(seen))
 		}
-		d.Failed(pid.ID{1}) // one that is not known
+		d.Failed(Relay{Key: pid.ID{1}}) // one that is not known
 		d.Worked(pid.ID{1})
 	})
 }
