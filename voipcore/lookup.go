@@ -17,6 +17,8 @@ const (
 	// lookupRelays is how many relays are asked for a record at once: one
 	// alone could hide it, or show an old one.
 	lookupRelays = 2
+	// mostAsked bounds how many are asked in all, when some fail at once or are slow.
+	mostAsked = 5
 	// lookupSettle is how long the other one may take once a record is there.
 	lookupSettle = time.Second
 )
@@ -41,15 +43,23 @@ type found struct {
 
 // lookup finds the record of a pid (the seed's DHT GET): it asks two relays in
 // different networks, each through a tunnel of its own, and takes the newest
-// record that they have. When that takes long it asks a third one. asked names
-// those that may have been asked: they are not to be on the call's path.
+// record that they have. It asks one more in place of each that fails at once, and
+// when it takes long. asked names those that may have been asked: they are not to be
+// on the call's path.
 func (c *Core) lookup(ctx context.Context, far pid.ID) (rec *wire.Record, asked []pid.ID, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan found, lookupRelays+1) // room for all: nobody waits for a late one
-	drawn := make(chan [][]kx.Relay, 1)         // paths
+	answers := make(chan found, mostAsked) // room for all: nobody waits for a late one
+	drawn := make(chan [][]kx.Relay, 1)    // paths
 	drawn <- nil
-	ask := func() { c.wg.Go(func() { answers <- c.lookupAt(ctx, far, drawn) }) }
+	began, left, pending := time.Now(), mostAsked, 0
+	ask := func() {
+		if left > 0 {
+			left--
+			pending++
+			c.wg.Go(func() { answers <- c.lookupAt(ctx, far, drawn) })
+		}
+	}
 	for range lookupRelays {
 		ask()
 	}
@@ -59,7 +69,7 @@ func (c *Core) lookup(ctx context.Context, far pid.ID) (rec *wire.Record, asked 
 	slow := time.NewTimer(headStart)
 	defer slow.Stop()
 wait:
-	for pending := lookupRelays; pending > 0; {
+	for pending > 0 {
 		select {
 		case f := <-answers:
 			pending--
@@ -71,11 +81,12 @@ wait:
 				if missing[f.from] = true; len(missing) == lookupRelays && best.record == nil {
 					settle = time.After(2 * headStart) // for one that is slow
 				}
+			case f.record == nil && best.record == nil && time.Since(began) < headStart:
+				ask()
 			}
 		case <-slow.C:
 			if best.record == nil {
 				ask()
-				pending++
 			}
 		case <-settle:
 			break wait

@@ -486,7 +486,7 @@ func (c *Core) stayOnline() {
 func (c *Core) reachable(id pid.ID, yes bool) {
 	c.mu.Lock()
 	c.presences[id] = yes
-	online := len(c.presences) > 0
+	online := len(c.presences) == len(c.cfg.Keys)
 	for _, ok := range c.presences {
 		online = online && ok
 	}
