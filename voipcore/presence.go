@@ -26,6 +26,7 @@ const (
 	retryAtMost   = 15 * time.Second
 	pointLost     = time.Minute      // an exchange point out of reach for so long is given up
 	allLost       = 10 * time.Second // as long, if it is dead and no other one serves: nobody can call meanwhile
+	brief         = 10 * time.Second // a tunnel that ends sooner has not waited at its point
 	pointSettle   = 10 * time.Second // the first one waits so long for the other, to be published with it
 )
 
@@ -71,7 +72,7 @@ type point struct {
 	joins   float64    // that may still come at once
 	joined  time.Time  // the last one
 	waiting int        // tunnels registered there
-	since   time.Time  // since when there is none; zero while there is one
+	since   time.Time  // since when none has been waiting as it should; zero while one is
 }
 
 // run keeps the pid reachable until ctx is done.
@@ -245,12 +246,20 @@ func (r *registration) serve(i int, ready chan<- *point) {
 			first = false
 			ready <- pt // it has room for all
 		}
-		retry.reset()
+		began := time.Now()
 		err = t.Ready(r.ctx)
+		lasted := err == nil || time.Since(began) >= brief
+		if lasted {
+			retry.reset()
+			pt.works()
+		}
 		pt.add(-1)
 		r.p.note(func() { r.p.waiting-- })
 		if err != nil {
 			t.Close()
+			if !lasted {
+				r.checkLost(pt, err)
+			}
 			retry.wait(r.ctx)
 			continue
 		}
@@ -288,11 +297,16 @@ func (pt *point) pace(ctx context.Context) {
 func (pt *point) add(n int) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
-	if pt.waiting += n; pt.waiting > 0 {
-		pt.since = time.Time{}
-	} else {
+	if pt.waiting += n; pt.waiting == 0 && pt.since.IsZero() {
 		pt.since = time.Now()
 	}
+}
+
+// works notes that a tunnel has been waiting at the point as it should.
+func (pt *point) works() {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	pt.since = time.Time{}
 }
 
 // there reports whether a tunnel waits at the point.
@@ -302,11 +316,12 @@ func (pt *point) there() bool {
 	return pt.waiting > 0
 }
 
-// silent returns for how long no tunnel has been waiting at the point.
+// silent returns for how long no tunnel has been waiting at the point, but for a moment
+// now and then.
 func (pt *point) silent() time.Duration {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
-	if pt.since.IsZero() {
+	if pt.waiting > 0 || pt.since.IsZero() {
 		return 0
 	}
 	return time.Since(pt.since)

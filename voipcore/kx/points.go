@@ -55,6 +55,13 @@ func (p *points) init(max int) {
 	p.left = max
 }
 
+// room reports whether add would find room now.
+func (p *points) room(cookie [16]byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left > 0 || len(p.waiting[cookie]) == maxSpares || len(p.joining[cookie]) > 0
+}
+
 // add enters w, or hands it to a JOIN that waits, and reports whether there was
 // room and w is still good. When its callee has too many the oldest makes place.
 func (p *points) add(cookie [16]byte, w *waiter) bool {
@@ -163,6 +170,9 @@ func (h *hop) register(m *wire.HopMessage) error {
 	own := Cookie(&m.Secret)
 	if subtle.ConstantTimeCompare(own[:], m.Cookie[:]) != 1 {
 		return h.refuse(m.Type, wire.ReasonRefused)
+	}
+	if !h.node.points.room(m.Cookie) {
+		return h.refuse(m.Type, wire.ReasonFull)
 	}
 	w := &waiter{h: h, joined: make(chan *hop, 1)}
 	// The reply goes first: once in the pool, the tunnel may be spliced.
