@@ -24,6 +24,7 @@ type leg struct {
 	peer     pid.ID
 	outgoing bool
 	party    *party // whose call this is one of; nil for none
+	stranger bool   // the owner wants to hear nothing of its caller
 	silent   bool   // it rings unheard: the owner is told only when it is over
 	door     door   // what was asked of the door at either end
 
@@ -281,9 +282,34 @@ func (l *leg) reach() {
 	})
 }
 
-// maxLegs is how many calls a box has to do with at a time: the one that stands,
-// the one that waits, and those that are told to wait or to go.
-const maxLegs = 16
+const (
+	// maxLegs is how many calls a box has to do with at a time: the one that stands,
+	// the one that waits, and those that are told to wait or to go.
+	maxLegs = 16
+	// maxStrangers of them may be of callers who are refused or ring unheard, who
+	// can take their time before they ask for anything.
+	maxStrangers = maxLegs / 2
+	// maxOfOne may be of one pid: its call, tries by other ways that it begins side by
+	// side, and what is left of one before.
+	maxOfOne = maxLegs / 4
+)
+
+// room reports whether there is a place for one call more of a pid.
+func (b *switchboard) room(peer pid.ID, stranger bool) bool {
+	strangers, same := 0, 0
+	for _, l := range b.legs {
+		if l.outgoing {
+			continue
+		}
+		if l.stranger {
+			strangers++
+		}
+		if l.peer == peer {
+			same++
+		}
+	}
+	return len(b.legs) < maxLegs && same < maxOfOne && !(stranger && strangers >= maxStrangers)
+}
 
 // incoming answers whoever has joined a tunnel of ours.
 func (c *Core) incoming(t *kx.Tunnel, s, own *pid.Key) {
@@ -296,12 +322,15 @@ func (c *Core) incoming(t *kx.Tunnel, s, own *pid.Key) {
 		return
 	}
 	err = c.board.do(func() {
-		if len(c.board.legs) >= maxLegs {
+		welcome := c.cfg.Welcome(sess.Far())
+		stranger := (welcome == Decline || welcome == Silent) && c.board.line.Calling(sess.Far()) == 0
+		if !c.board.room(sess.Far(), stranger) {
 			c.wg.Go(reached{tunnel: t, session: sess}.drop)
 			return
 		}
 		c.board.last++
 		l := c.board.newLeg(own, sess.Far(), false)
+		l.stranger = stranger
 		l.report.Hops, l.report.KeyExchange = len(t.Path()), sess.KeyExchange()
 		l.setSession(t, sess)
 		l.feed(call.Event{Kind: call.Arrived})
