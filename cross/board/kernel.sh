@@ -32,7 +32,7 @@ flock -w 900 9 || die "another build holds $CACHE/.lock"
 
 out=$CACHE/$flavour
 key=$(cat "$here"/{kernel.sh,init,Kbuild} | sha256sum | cut -d' ' -f1)
-[ "$(cat "$out/.stamp" 2>/dev/null)" = "$key" ] && exit 0
+[ -s "$out/Image" ] && [ -s "$out/initrd.gz" ] && [ "$(cat "$out/.stamp" 2>/dev/null)" = "$key" ] && exit 0
 
 # step NAME SECONDS FUNCTION: runs it with a time limit; its log is kept, and
 # shown when it fails.

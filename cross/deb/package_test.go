@@ -80,6 +80,35 @@ func TestContents(t *testing.T) {
 	}
 }
 
+// The licences of all that is in the program are there in full, and where the source
+// is of what is under the Mozilla Public License.
+func TestLicences(t *testing.T) {
+	need(t, "dpkg-deb", "gzip")
+	dir := t.TempDir()
+	output(t, "dpkg-deb", "-x", built(t, "amd64"), dir)
+	text := output(t, "gzip", "-dc", filepath.Join(dir, "usr/share/doc/hushbell/licences.gz"))
+	if strings.Contains(text, "without the text of a licence") {
+		t.Error("the text of a licence is missing")
+	}
+	covered := 0
+	for _, part := range strings.Split(text, strings.Repeat("=", 72)+"\n")[1:] {
+		modules, licence, _ := strings.Cut(part, "\n\n")
+		if !strings.Contains(licence, "Mozilla Public License") {
+			continue
+		}
+		for module := range strings.SplitSeq(modules, "\n") {
+			covered++
+			path, version, _ := strings.Cut(module, " ")
+			if url := "https://proxy.golang.org/" + path + "/@v/" + version + ".zip\n"; !strings.Contains(licence, url) {
+				t.Errorf("it is not said that the source of %s is at %s", module, url)
+			}
+		}
+	}
+	if covered == 0 {
+		t.Error("nothing is under the Mozilla Public License: is the text still as it is read here?")
+	}
+}
+
 // The manual page has every command of the program, and man has nothing to say
 // against it.
 func TestManual(t *testing.T) {

@@ -47,10 +47,6 @@ func licences(dir, program string) (string, error) {
 	}
 	for _, module := range slices.Sorted(maps.Keys(modules)) {
 		text, err := licence(modules[module])
-		path, _, _ := strings.Cut(module, " ")
-		if words, ok := without[path]; ok && err != nil {
-			text, err = words, nil
-		}
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", module, err)
 		}
@@ -60,16 +56,24 @@ func licences(dir, program string) (string, error) {
 	var b strings.Builder
 	b.WriteString("The program contains these works, under the licences that follow their names.\n")
 	for _, text := range texts {
-		fmt.Fprintf(&b, "\n%s\n%s\n\n%s", strings.Repeat("=", 72), strings.Join(under[text], "\n"), text)
+		fmt.Fprintf(&b, "\n%s\n%s\n\n%s%s", strings.Repeat("=", 72), strings.Join(under[text], "\n"), source(under[text], text), text)
 	}
 	return b.String(), nil
 }
 
-// without are modules whose source has no text of a licence: what there is to
-// say of them. Any other one like that is an error.
-var without = map[string]string{
-	"github.com/anacrolix/multiless": "This version comes without the text of a licence: see https://github.com/anacrolix/multiless\n",
-	"github.com/anacrolix/sync":      "This version comes without the text of a licence: see https://github.com/anacrolix/sync\n",
+// source says where the source of modules is, if their licence wants that said: the
+// Mozilla Public License does, in 3.2 (a).
+func source(modules []string, text string) string {
+	if !strings.Contains(text, "Mozilla Public License") {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("Their source, from which nothing was changed, is at\n")
+	for _, module := range modules {
+		path, version, _ := strings.Cut(module, " ")
+		fmt.Fprintf(&b, "https://proxy.golang.org/%s/@v/%s.zip\n", path, version)
+	}
+	return b.String() + "\n"
 }
 
 // licence returns the licence and the notices in a module's folder.

@@ -84,7 +84,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		Short: "An intercom that nobody can listen to and nobody can trace",
 		Long: `Hushbell is an intercom for small boards. A press on the button calls a
 pseudo-identity (pid); the far box rings, or answers by itself. Calls go over
-onion tunnels, so nobody in the middle knows who calls whom.
+onion tunnels: only the two boxes know what is said, and who sees one end alone
+does not learn who calls whom. Who watches both ends can match them by time.
 
 To see it work on this machine alone:  hushbell demo
 To set up a box:                       hushbell run --help
