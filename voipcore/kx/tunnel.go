@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,9 @@ func (n *Node) Build(ctx context.Context, path []Relay) (*Tunnel, error) {
 		if len(r.Addrs) == 0 {
 			return nil, fmt.Errorf("%w: no address", ErrUnreachable)
 		}
+	}
+	if slices.ContainsFunc(path[0].Addrs, func(a netip.AddrPort) bool { return !n.allowed(a) }) {
+		return nil, ErrNotRoutable // a stranger's record, with one hop, must not have us dial into our own network
 	}
 	first, err := n.openTunnel(ctx, path[0].Key, path[0].Addrs, true)
 	if err != nil {

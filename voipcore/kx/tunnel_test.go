@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"hushbell/voipcore/internal/simnet"
+	"hushbell/voipcore/pid"
 	"hushbell/voipcore/wire"
 )
 
@@ -225,6 +227,31 @@ func TestLookupsAreRateLimited(t *testing.T) {
 		}
 		if want := 10*tunnelLookupBurst - nodeLookupBurst; full != want {
 			t.Errorf("%d of %d lookups were refused, want %d", full, 10*tunnelLookupBurst, want)
+		}
+	})
+}
+
+// The only hop of a tunnel may come from a stranger's record: it must be in the Internet.
+func TestOneHopIntoOurNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simnetwork{Net: simnet.New(1)}
+		defer s.close()
+		n := s.open(t, s.Host(netip.MustParseAddr("9.9.0.1")), Config{})
+		l, err := s.Host(netip.MustParseAddr("192.168.0.7")).Listen(22)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := l.Accept()
+			ended <- err
+		}()
+		if _, err := n.Build(within(t), []Relay{{pid.NewKey().ID(), addrs("192.168.0.7:22")}}); !errors.Is(err, ErrNotRoutable) {
+			t.Errorf("Build = %v, want ErrNotRoutable", err)
+		}
+		l.Close()
+		if err := <-ended; err == nil {
+			t.Error("it was dialled")
 		}
 	})
 }
