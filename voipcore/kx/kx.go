@@ -157,7 +157,7 @@ func Open(cfg Config) (*Node, error) {
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
-	n.cells = newCellPool(n.limits.Tunnels)
+	n.cells = newCellPool(n.limits.Tunnels + ownTunnels)
 	n.tries, n.lookups = budget{rate: nodeTries, burst: nodeTryBurst}, budget{rate: nodeLookups, burst: nodeLookupBurst}
 	n.links.init()
 	n.points.init(n.limits.Registrations)

@@ -19,7 +19,7 @@ import (
 // links and 400 tunnels: a Pi Zero, which has 512 MB, can be a relay.
 type Limits struct {
 	Links         int // accepted at a time; as many again may be dialled for others
-	Tunnels       int // ends of tunnels on links; a tunnel passing through has two
+	Tunnels       int // ends of others' tunnels on links; one that passes through has two
 	LinkTunnels   int // tunnels that one accepted link may open
 	Registrations int // tunnels waiting at this exchange point
 
@@ -46,6 +46,10 @@ func (l Limits) WithDefaults() Limits {
 // behind one address, but one host does not fill a relay.
 const hostShare = 4
 
+// ownTunnels is how many tunnels of its own a node can have, however many of others it
+// carries: who fills a relay must not see a pid go offline by that.
+const ownTunnels = 256
+
 // tunnelCells is what one end of a tunnel on a link needs: a full window of
 // received cells, and a few that wait to be sent.
 const (
@@ -71,17 +75,17 @@ type cellPool struct {
 // then kept, so an idle node stays small and a busy one cannot grow past n.
 func newCellPool(n int) *cellPool { return &cellPool{unmet: n} }
 
-// get returns a slot, or nil when all are in use.
-func (p *cellPool) get() *slot {
+// get returns a slot, or nil when only so many are left that are for others.
+func (p *cellPool) get(others int) *slot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.free)+p.unmet <= others {
+		return nil
+	}
 	if n := len(p.free); n > 0 {
 		s := p.free[n-1]
 		p.free = p.free[:n-1]
 		return s
-	}
-	if p.unmet == 0 {
-		return nil
 	}
 	p.unmet--
 	return new(slot)

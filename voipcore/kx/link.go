@@ -115,9 +115,13 @@ func (l *link) close(why error) {
 	l.node.log.Debug("link closed", "dialed", l.dialed, "peer", l.remote, "err", why)
 }
 
-// open opens a tunnel on the link.
-func (l *link) open() (*stream, error) {
-	slot := l.node.cells.get()
+// open opens a tunnel on the link, of our own or to be carried on for somebody.
+func (l *link) open(own bool) (*stream, error) {
+	others := ownTunnels
+	if own {
+		others = 0
+	}
+	slot := l.node.cells.get(others)
 	if slot == nil {
 		l.node.Traffic.TunnelsRefused.Add(1)
 		return nil, ErrFull
@@ -226,7 +230,7 @@ func (l *link) accept(id uint32) error {
 	l.lastPeer = id // read alone touches it
 	var slot *slot
 	if l.node.relay() && l.node.quota.admits() {
-		slot = l.node.cells.get()
+		slot = l.node.cells.get(ownTunnels)
 	}
 	l.mu.Lock()
 	if slot != nil && (l.closed || len(l.streams) >= l.node.limits.LinkTunnels) {

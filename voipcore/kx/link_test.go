@@ -420,13 +420,30 @@ func TestTunnelLimitOfSecondHop(t *testing.T) {
 	}
 }
 
+// Others' tunnels leave a box that relays its own.
+func TestOwnTunnelsBesideOthers(t *testing.T) {
+	next, box := newLoopRelay(t, nil, Limits{}), newLoopRelay(t, nil, Limits{Tunnels: 8})
+	for range 4 { // each takes two
+		if _, err := newLoopClient(t).Build(within(t), path(box, next)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "it is full", func() bool { return box.slots() == 8 })
+	if _, err := newLoopClient(t).Build(within(t), path(box)); !errors.Is(err, ErrFull) {
+		t.Errorf("one more of somebody: %v, want ErrFull", err)
+	}
+	if _, err := box.Build(within(t), path(next)); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+}
+
 // Clients serve nobody.
 func TestClientRefusesTunnels(t *testing.T) {
 	r, n := newLoopRelay(t, nil, Limits{}), newLoopClient(t)
 	if _, err := n.Build(within(t), path(r)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := r.links.list()[0].open()
+	s, err := r.links.list()[0].open(false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -343,7 +343,7 @@ func (n *Node) openTunnel(ctx context.Context, relay pid.ID, addrs []netip.AddrP
 		if err != nil {
 			return nil, err
 		}
-		s, err := l.open()
+		s, err := l.open(own)
 		if !errors.Is(err, errLinkClosed) {
 			return s, err
 		}

@@ -44,7 +44,7 @@ func within(t testing.TB) context.Context {
 func (n *Node) slots() int {
 	n.cells.mu.Lock()
 	defer n.cells.mu.Unlock()
-	return n.limits.Tunnels - n.cells.unmet - len(n.cells.free)
+	return n.limits.Tunnels + ownTunnels - n.cells.unmet - len(n.cells.free)
 }
 
 // kxGoroutines returns the stacks of goroutines that run code of this package

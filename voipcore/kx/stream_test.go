@@ -73,7 +73,7 @@ func TestTunnelsTakeTurns(t *testing.T) {
 	l := &link{node: n, streams: map[uint32]*stream{}}
 	l.toWrite.L = &l.mu
 	for _, id := range []uint32{1, 3, 5} {
-		s := newStream(l, id, n.cells.get())
+		s := newStream(l, id, n.cells.get(0))
 		l.streams[id] = s
 		if id == 3 {
 			s.credit = 1
@@ -123,7 +123,7 @@ func TestCreditExceeded(t *testing.T) {
 // A window of cells is taken, one more is not.
 func TestWindow(t *testing.T) {
 	n := newLoopClient(t)
-	s := newStream(&link{node: n, streams: map[uint32]*stream{}}, 1, n.cells.get())
+	s := newStream(&link{node: n, streams: map[uint32]*stream{}}, 1, n.cells.get(0))
 	data := wire.Cell{Tunnel: 1, Command: wire.CellData, Length: 1}
 	for i := range wire.Credit {
 		if err := s.takeLocked(&data); err != nil {
