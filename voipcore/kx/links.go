@@ -314,16 +314,41 @@ func (n *Node) placeForDial() bool {
 	return false
 }
 
+// handshakeBytes is what a link's handshake may take: ours take 3 kB. crypto/tls would
+// keep 256 kB of a certificate that never ends, for anybody who connects.
+const handshakeBytes = 16 << 10
+
+// A firstBytes is a connection that has only so many bytes to be read; less than 0 is
+// without bound. It is changed by who reads.
+type firstBytes struct {
+	net.Conn
+	left int
+}
+
+func (c *firstBytes) Read(p []byte) (int, error) {
+	switch {
+	case c.left < 0:
+		return c.Conn.Read(p)
+	case c.left == 0:
+		return 0, errors.New("kx: a handshake without end")
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}
+
 // serveLink answers a link and returns when it is closed.
 func (n *Node) serveLink(raw net.Conn) {
 	defer n.links.release(&n.links.accepted)
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
-	conn := tls.Server(raw, keytls.Server(alpnLink, n.cert, tls.RequestClientCert))
+	first := &firstBytes{raw, handshakeBytes}
+	conn := tls.Server(first, keytls.Server(alpnLink, n.cert, tls.RequestClientCert))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return
 	}
+	first.left = -1
 	remote, _ := netip.ParseAddrPort(raw.RemoteAddr().String())
 	l := n.newLink(conn, false, remote)
 	if l.peer != (pid.ID{}) {
