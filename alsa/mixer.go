@@ -124,15 +124,13 @@ func (m *Mixer) ids() ([]elemID, error) {
 	return ids[:min(int(l.used), len(ids))], nil
 }
 
-// element reads one; ok is false for a kind that is neither level nor switch,
-// and for one that left meanwhile.
+// element reads one; ok is false for a kind that is neither level nor switch, and for
+// one that cannot be read: it left meanwhile, or the card has it and answers for it with
+// an error, as many with USB do.
 func (m *Mixer) element(id elemID) (e Element, ok bool, err error) {
 	info := elemInfo{id: id}
 	if err := m.ctl.control(reqElemInfo, unsafe.Pointer(&info)); err != nil {
-		if errors.Is(err, syscall.ENOENT) {
-			err = nil
-		}
-		return Element{}, false, err
+		return Element{}, false, gone(err)
 	}
 	if id.iface != ifaceMixer || info.typ != elemBoolean && info.typ != elemInteger {
 		return Element{}, false, nil
@@ -147,10 +145,18 @@ func (m *Mixer) element(id elemID) (e Element, ok bool, err error) {
 	}
 	v := elemValue{id: id}
 	if err := m.ctl.control(reqElemRead, unsafe.Pointer(&v)); err != nil {
-		return Element{}, false, err
+		return Element{}, false, gone(err)
 	}
 	e.Values = append(e.Values, v.value[:e.Channels]...)
 	return e, true, nil
+}
+
+// gone is the error of an element that is one of the whole card; nil if there is none.
+func gone(err error) error {
+	if errors.Is(err, syscall.ENODEV) || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // Volume returns the level of an element, 0 to 100 of its range. The name is the

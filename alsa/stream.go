@@ -105,7 +105,7 @@ func (s *stream) fail(op string, err error) error {
 }
 
 // Delay is the card's delay and the resampler's, in samples at 48 kHz.
-func (s *stream) Delay() int { return s.dev.delay()*Rate/s.setup.rate + s.lag }
+func (s *stream) Delay() int { return int(int64(s.dev.delay())*Rate/int64(s.setup.rate)) + s.lag }
 
 // Check asks the card whether it is still there.
 func (s *stream) Check() error {

@@ -224,3 +224,13 @@ func TestConversionAllocs(t *testing.T) {
 		}
 	}
 }
+
+// The delay of a long buffer fits an int of 32 bits.
+func TestDelayOfLongBuffer(t *testing.T) {
+	for _, rate := range []int{44100, 48000} {
+		s := stream{dev: &script{queued: 5 * rate}, setup: setup{rate: rate}}
+		if d := s.Delay(); d != 5*Rate {
+			t.Errorf("5 s at %d Hz are %d samples, want %d", rate, d, 5*Rate)
+		}
+	}
+}

@@ -152,7 +152,7 @@ func (c *Capture) askDelay() (int, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return int(r.WriteIndex-r.ReadIndex)/sampleBytes + int(r.Latency)*rate/1e6 + c.have, nil
+	return int(r.WriteIndex-r.ReadIndex)/sampleBytes + samples(r.Latency) + c.have, nil
 }
 
 // Stop drops what has been recorded and lets the microphone sleep until the next

@@ -137,7 +137,7 @@ func (p *Playback) Delay() int {
 func (p *Playback) askDelay() (int, error) {
 	var r proto.GetPlaybackLatencyReply
 	err := p.link.request("ask delay", &proto.GetPlaybackLatency{StreamIndex: p.index}, &r)
-	return int(r.WriteIndex-r.ReadIndex)/sampleBytes + int(r.Latency)*rate/1e6, err
+	return int(r.WriteIndex-r.ReadIndex)/sampleBytes + samples(r.Latency), err
 }
 
 // Stop silences the output at once: what is queued is dropped, and the server
@@ -152,3 +152,7 @@ func (p *Playback) Stop() error {
 	}
 	return nil
 }
+
+// samples is how many go by in a time. An int of 32 bits would not hold those of 45 ms
+// on the way.
+func samples(t proto.Microseconds) int { return int(int64(t) * rate / 1e6) }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jfreymuth/pulse/proto"
+
 	"hushbell/alsa/internal/soundserver"
 )
 
@@ -329,5 +331,14 @@ func BenchmarkFrame(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// Latencies of a busy server, HDMI and Bluetooth, on 32 bits too.
+func TestSamples(t *testing.T) {
+	for micros, want := range map[proto.Microseconds]int{0: 0, 20_000: 960, 45_000: 2160, 100_000: 4800, 2_000_000: 96_000} {
+		if got := samples(micros); got != want {
+			t.Errorf("%d µs are %d samples, want %d", micros, got, want)
+		}
 	}
 }
