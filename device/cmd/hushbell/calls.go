@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"hushbell/device"
 	"hushbell/device/control"
 )
 
@@ -78,6 +80,8 @@ func callAndWait(ctx context.Context, client *control.Client, to string, page bo
 			return errors.New("not waited for any longer; the call goes on: hushbell hangup ends it")
 		case err != nil:
 			return err
+		case e.Kind == "ended" && seeking(e.State):
+			continue // of somebody who called us meanwhile
 		case e.Kind == "answered":
 			fmt.Fprintln(out, e.Kind)
 			return nil
@@ -89,6 +93,11 @@ func callAndWait(ctx context.Context, client *control.Client, to string, page bo
 			fmt.Fprintln(out, e.State)
 		}
 	}
+}
+
+// seeking reports whether in a state there is a call of ours that is not answered yet.
+func seeking(state string) bool {
+	return slices.ContainsFunc([]device.State{device.Calling, device.RingingFar, device.Waiting}, func(s device.State) bool { return s.String() == state })
 }
 
 // why is how and why a call ended.
