@@ -40,8 +40,11 @@ func listen(path string) (_ *socket, err error) {
 			lock.Close()
 		}
 	}()
-	if err := flock(lock); err != nil {
+	switch err := flock(lock); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
 		return nil, fmt.Errorf("control: %s: %w", path, ErrTaken)
+	case err != nil:
+		return nil, fmt.Errorf("control: lock %s: %w", path, err)
 	}
 	switch fi, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -80,7 +83,13 @@ func flock(f *os.File) error {
 		return err
 	}
 	var locked error
-	err = conn.Control(func(fd uintptr) { locked = syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB) })
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if locked = syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB); locked != syscall.EINTR {
+				return
+			}
+		}
+	})
 	return errors.Join(err, locked)
 }
 

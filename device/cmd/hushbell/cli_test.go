@@ -387,6 +387,23 @@ func TestNotForRoot(t *testing.T) {
 	}
 }
 
+// Who has no box is not shown an empty one of their own in the place of the machine's.
+func TestAskWithSudo(t *testing.T) {
+	dir := t.TempDir()
+	own, none := dir+"/own", dir+"/none"
+	check(t, os.Mkdir(own, 0o700))
+	for _, tt := range []struct {
+		uid  int
+		own  string
+		box  string
+		want bool
+	}{{1000, none, dir, true}, {1000, none, none, false}, {1000, own, dir, false}, {0, none, dir, false}} {
+		if got := askWithSudo(tt.uid, tt.own, none, tt.box); got != tt.want {
+			t.Errorf("%+v: %t", tt, got)
+		}
+	}
+}
+
 // A shell offers contacts where one is wanted, and files nowhere but after flags that
 // name one.
 func TestCompletion(t *testing.T) {

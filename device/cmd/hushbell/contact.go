@@ -76,7 +76,7 @@ func contactListCommand() *cobra.Command {
 		Short: "List the contacts",
 		Args:  exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			dir, err := p.statePath()
+			dir, err := p.readState()
 			if err != nil {
 				return err
 			}

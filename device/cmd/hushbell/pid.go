@@ -87,7 +87,7 @@ func pidListCommand() *cobra.Command {
 		Short: "List the pids of this box",
 		Args:  exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			dir, err := p.statePath()
+			dir, err := p.readState()
 			if err != nil {
 				return err
 			}
@@ -124,7 +124,7 @@ same, so is the pid.`,
 			if err != nil {
 				return err
 			}
-			dir, err := p.statePath()
+			dir, err := p.readState()
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -90,6 +91,22 @@ func (p *places) statePath() (dir string, err error) {
 		}
 	}
 	return dir, nil
+}
+
+// readState is statePath for a command that only shows what is there. Who has no folder,
+// on a machine whose box has one, is told that it is not theirs.
+func (p *places) readState() (string, error) {
+	dir, err := p.statePath()
+	if err == nil && p.state == "" && askWithSudo(os.Geteuid(), dir, systemState, systemSocket) {
+		return "", errors.New("you have no box of your own; that of this machine is asked with sudo")
+	}
+	return dir, err
+}
+
+// askWithSudo reports whether a user has no state folder, and the machine has a box, of
+// which there are such files.
+func askWithSudo(uid int, own string, machine ...string) bool {
+	return uid != 0 && missing(own) && slices.ContainsFunc(machine, func(f string) bool { return !missing(f) })
 }
 
 // stateDir returns the state folder, and makes it if it is not there.
