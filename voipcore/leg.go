@@ -58,10 +58,7 @@ func (l *leg) feed(e call.Event) {
 		l.act(a)
 	}
 	if was.Alive() && !l.call.State.Alive() {
-		var allow call.ID
-		if b.line, allow = b.line.Gone(l.id); allow != 0 {
-			b.soon(allow, call.Allow)
-		}
+		l.leaveLine()
 	}
 	if l.call.State == call.Over && b.legs[l.id] == l {
 		delete(b.legs, l.id)
@@ -70,6 +67,15 @@ func (l *leg) feed(e call.Event) {
 			l.party.gone(l)
 		}
 		b.checkEmpty()
+	}
+}
+
+// leaveLine gives back what the call has of the line.
+func (l *leg) leaveLine() {
+	b := l.board
+	var allow call.ID
+	if b.line, allow = b.line.Gone(l.id); allow != 0 {
+		b.soon(allow, call.Allow)
 	}
 }
 
@@ -125,6 +131,9 @@ func (l *leg) act(a call.Action) {
 	case call.AskPolicy:
 		l.judge()
 	case call.AskLine:
+		if l.call.Waits > 0 && !l.call.Wanted && b.core.cfg.Welcome(l.peer) == Silent {
+			l.hush() // since it came it has waited, and that may have changed
+		}
 		if l.silent {
 			b.soon(l.id, call.LineFree)
 			return
@@ -165,6 +174,7 @@ func (l *leg) judge() {
 		b.soon(l.id, call.Malformed) // as a box with too many calls does: it says nothing
 		return
 	case l.silent:
+		l.hush()
 		b.soon(l.id, call.Allow)
 		return
 	}
@@ -180,20 +190,6 @@ func (l *leg) judge() {
 	if yield != 0 || welcome == Admit {
 		b.soon(l.id, call.Answer)
 	}
-}
-
-// maxSilent is how many calls ring unheard at a time, so that strangers leave
-// room for others.
-const maxSilent = maxLegs / 2
-
-// silent counts the calls that ring unheard.
-func (b *switchboard) silent() (n int) {
-	for _, l := range b.legs {
-		if l.silent {
-			n++
-		}
-	}
-	return n
 }
 
 func wireParams(p call.Params) wire.Parameters {
