@@ -94,11 +94,12 @@ const (
 	PlaceCall   // then Placed, or an End of call 0
 	PickUp
 	PutDown
+	Silence // let it ring unheard: it does not hold the line
 	numDos
 )
 
 var doNames = [numDos]string{"VoiceOn", "ChangeTone", "VoiceOff", "ShowResult", "StopShowing", "Click", "AnswerBeep",
-	"ConnectTone", "PlaceCall", "PickUp", "PutDown"}
+	"ConnectTone", "PlaceCall", "PickUp", "PutDown", "Silence"}
 
 func (d Do) String() string { return doNames[d] }
 
@@ -185,6 +186,7 @@ var own = [numGroups]row{
 		AnswerCommand: {Answering, []Do{PickUp}},
 		HangUpCommand: {rest, []Do{PutDown}},
 		RingStops:     {rest, nil}, // it may ring again
+		QuietBegan:    {rest, []Do{Silence}},
 		Answered:      {InCall, []Do{AnswerBeep}},
 	},
 	answering: {
@@ -274,6 +276,11 @@ func (m Machine) find(e Event) (t transition, ok bool) {
 	// Another call. voipcore gives it the line only when the line is free, so
 	// the one that we had is none any more.
 	switch {
+	case e.Kind == RingsHere && m.Quiet: // it was on its way when that began
+		if g.alive() {
+			return transition{Ended, []Do{Silence}}, true
+		}
+		return transition{m.State, []Do{Silence}}, true
 	case e.Kind == RingsHere:
 		return transition{next: RingingHere}, true
 	case e.Kind == Answered:

@@ -201,6 +201,13 @@ func (w *world) step(m Machine, e Event) Machine {
 				panic("put down another call")
 			}
 			delete(w.calls, m.Down)
+		case Silence:
+			if e.Call == 0 {
+				e.Call = before.Call
+			}
+			if e.Call == 0 {
+				panic("silenced no call")
+			}
 		}
 	}
 	return m

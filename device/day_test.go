@@ -34,6 +34,7 @@ type house struct {
 	stage stage
 	line  call.ID       // the call that has the line; 0: free
 	waits call.ID       // who waits for it
+	quiet call.ID       // the last that rings unheard; 0: its end was told
 	last  call.ID       //
 	lost  time.Duration // when the machine's call went without a word; 0: it has not
 	shown time.Duration // when the result that is shown goes; 0: none is
@@ -79,6 +80,13 @@ func (h *house) step(e Event) {
 			if was == h.line {
 				h.stage = goodbye
 			}
+		case Silence:
+			if e.Call != 0 {
+				was = e.Call
+			}
+			if h.quiet = was; was == h.line {
+				h.line, h.stage = 0, free
+			}
 		}
 	}
 }
@@ -119,6 +127,11 @@ func (h *house) far() {
 	}
 	if h.line != 0 && h.lost == 0 && h.m.Call == h.line && h.stage != goodbye && h.r.IntN(40) == 0 {
 		h.line, h.stage, h.lost = 0, free, h.now // without a word
+		return
+	}
+	if id := h.quiet; id != 0 && h.r.IntN(4) == 0 {
+		h.quiet = 0
+		h.event(EndMissed, id)
 		return
 	}
 	switch h.stage {
@@ -187,6 +200,8 @@ func (h *house) wrong() string {
 		return "the state is about a call that is over"
 	case h.lost == 0 && h.m.Call == 0 && (h.stage == placed || h.stage == rings || h.stage == picked || h.stage == talks):
 		return "a call has no owner"
+	case h.m.Quiet && h.m.State == RingingHere:
+		return "it rings, and nobody may be disturbed"
 	case h.m.State == CallWaiting && h.m.Waits != h.waits:
 		return "the tone is for somebody who does not wait"
 	case h.voice != row.voice:

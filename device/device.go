@@ -33,6 +33,7 @@ type Calls interface {
 	HangUp(call.ID)
 	OpenDoor(call.ID, voipcore.PIN) error
 	AnswerDoor(id call.ID, opened bool)
+	Silence(call.ID)
 	Alive(call.ID) bool
 }
 
@@ -314,7 +315,10 @@ func (d *Device) tooSoon() bool {
 func (d *Device) happens(kind string, e Event, c *Call, aim func() (*target, error)) {
 	was := d.m.State
 	var do []Do
-	before := d.m.Call
+	about := e.Call
+	if about == 0 {
+		about = d.m.Call
+	}
 	d.m, do = d.m.Step(e)
 	d.sound.mute.Store(!d.m.Speaks(d.policy.Load().PushToTalk))
 	if d.m.State != was {
@@ -327,7 +331,7 @@ func (d *Device) happens(kind string, e Event, c *Call, aim func() (*target, err
 		d.o.Tell(News{Kind: kind, At: time.Now(), State: d.m.State, Call: c})
 	}
 	for _, do := range do {
-		d.carryOut(do, before, aim)
+		d.carryOut(do, about, aim)
 	}
 	if d.m.Alive() {
 		d.audit.Reset(auditEvery)
@@ -339,14 +343,17 @@ func (d *Device) happens(kind string, e Event, c *Call, aim func() (*target, err
 	}
 }
 
-func (d *Device) carryOut(do Do, before call.ID, aim func() (*target, error)) {
+// carryOut does what follows from an event. about is the call that this was about.
+func (d *Device) carryOut(do Do, about call.ID, aim func() (*target, error)) {
 	switch do {
 	case PlaceCall:
 		d.place(aim)
 	case PickUp:
 		d.calls.Answer(d.m.Call)
 	case PutDown:
-		d.calls.HangUp(before)
+		d.calls.HangUp(about)
+	case Silence:
+		d.calls.Silence(about)
 	case VoiceOn:
 		d.sound.on(d.calls)
 		d.limitCall()

@@ -71,6 +71,7 @@ func (c *fakeCore) OpenDoor(call.ID, voipcore.PIN) error { c.note("door"); retur
 func (c *fakeCore) AnswerDoor(_ call.ID, opened bool)    { c.note(fmt.Sprint("door opened: ", opened)) }
 func (c *fakeCore) Answer(call.ID)                       { c.note("answer") }
 func (c *fakeCore) HangUp(call.ID)                       { c.note("hang up") }
+func (c *fakeCore) Silence(call.ID)                      { c.note("silence") }
 func (c *fakeCore) Alive(call.ID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -112,16 +113,10 @@ func TestGestures(t *testing.T) {
 		b.want(Idle, "hang up")
 		b.tell(voipcore.StopRinging, 50)
 
-		b.tell(voipcore.RingingHere, 49) // goes on ringing when it is switched
+		b.tell(voipcore.RingingHere, 49)
 		b.gesture("", DoublePress)
-		b.hears(time.Second)
-		if tones, _ := b.hears(10 * time.Second); tones < 90 {
-			t.Errorf("after a click the ring is heard for %d frames", tones)
-		}
+		b.want(Quiet, "silence")
 		b.tell(voipcore.Missed, 49)
-		b.want(Ended)
-		idle()
-		b.want(Quiet)
 		b.gesture("", DoublePress)
 		b.gesture("", DoublePress)
 		b.want(Quiet)
@@ -219,6 +214,54 @@ func TestQuiet(t *testing.T) {
 		if len(b.news) != 1 || b.news[0].Kind != NewsEnded || b.news[0].Call.Reason != "missed" || b.news[0].Call.Peer.Name != "Workshop" {
 			t.Errorf("told %+v", b.news)
 		}
+	})
+}
+
+// Do-not-disturb that is switched on while it rings ends tone and LED at once, and so
+// it does with a call that is on its way. It is missed, and once quiet is over its
+// next try rings.
+func TestQuietWhileItRings(t *testing.T) {
+	onBench(t, func(t *testing.T, b *bench) {
+		set := func(s Switch) {
+			t.Helper()
+			if err := b.SetQuiet(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		silent := func() {
+			t.Helper()
+			b.want(Quiet, "silence")
+			b.hears(100 * time.Millisecond)
+			if tones, _ := b.hears(10 * time.Second); tones > 0 {
+				t.Errorf("%d frames of tones are heard", tones)
+			}
+		}
+		b.tell(voipcore.RingingHere, 1)
+		b.hears(time.Second)
+		set(On)
+		silent()
+		b.tell(voipcore.RingingHere, 1)
+		silent()
+		set(Scheduled)
+		b.want(Idle)
+		b.tell(voipcore.RingingHere, 1)
+		b.want(RingingHere)
+		set(On)
+		silent()
+		b.told()
+		b.tell(voipcore.Missed, 1)
+		if c := b.Status().Call; c.ID != 1 || c.Ended.IsZero() || !slices.Equal(b.told(), []string{NewsEnded}) {
+			t.Errorf("it is not told that it was missed: %+v", c)
+		}
+		b.want(Quiet)
+		b.tell(voipcore.RingingHere, 2)
+		b.want(Quiet, "silence")
+		b.press()
+		b.want(Calling, "call")
+		set(Scheduled)
+		set(On)
+		b.want(Calling)
 	})
 }
 
