@@ -128,11 +128,10 @@ func New(o Options) *Device {
 // Configure changes the policy. A call that stands goes on.
 func (d *Device) Configure(p Policy) {
 	p.Contacts = slices.Clone(p.Contacts)
-	before := d.policy.Swap(&p)
+	d.policy.Store(&p)
 	d.queue.put(func() {
-		if p.Tones != nil && p.Tones != before.Tones {
+		if p.Tones != nil {
 			d.sound.use(p.Tones)
-			d.sound.play(d.m.State.Tone())
 		}
 		if d.m.State.Voice() {
 			d.limitCall()

@@ -63,7 +63,7 @@ type Policy struct {
 	Quiet      func(time.Time) bool // the schedule of do-not-disturb, asked on one goroutine; nil is never
 	Door       *Door                // nil: there is none
 	FarPIN     voipcore.PIN         // of the door that DoDoor opens
-	Tones      *tone.Player         // nil: those that were there before, or the default
+	Tones      *tone.Player         // nil, or the Same: those that were there before, or the default
 }
 
 // welcome says what becomes of a call.

@@ -99,8 +99,18 @@ func (s *sound) play(t tone.Sound) {
 	}
 }
 
-// use plays with another player from now on. What plays ends.
-func (s *sound) use(p *tone.Player) { s.tones.Swap(p).Stop() }
+// use plays with another player from now on. What plays begins anew with it, unless
+// it is the same for whoever listens.
+func (s *sound) use(p *tone.Player) {
+	before := s.tones.Load()
+	if p.Same(before) {
+		return
+	}
+	now := before.Playing()
+	s.tones.Store(p)
+	before.Stop()
+	s.play(now)
+}
 
 // wake has the speaker run.
 func (s *sound) wake() {

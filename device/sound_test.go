@@ -195,6 +195,46 @@ func TestOtherTones(t *testing.T) {
 	})
 }
 
+// A reload makes its tones anew each time. Where they sound as before, a ring goes on
+// as it was, and the beep of a box that answers by itself is heard; where they do not,
+// it begins again.
+func TestSameTones(t *testing.T) {
+	onBench(t, func(t *testing.T, b *bench) {
+		reload := func(o tone.Options) {
+			t.Helper()
+			p := b.policy()
+			var err error
+			if p.Tones, err = tone.New(o); err != nil {
+				t.Fatal(err)
+			}
+			b.Configure(p)
+			synctest.Wait()
+		}
+		b.tell(voipcore.RingingHere, 1)
+		b.hears(2 * time.Second) // it rings for 1 s of each 5
+		reload(tone.Options{})
+		if tones, _ := b.hears(2 * time.Second); tones > 0 {
+			t.Errorf("in the pause of a ring %d frames of tones are heard", tones)
+		}
+		b.tell(voipcore.Missed, 1)
+		b.hears(showEnd + time.Second)
+		for _, tt := range []struct {
+			country     string
+			least, most int64
+		}{{"", 13, 18}, {"us", 16, 25}} {
+			b.tell(voipcore.Answered, 2) // beeps for 300 ms
+			before, _ := b.hears(100 * time.Millisecond)
+			reload(tone.Options{Country: tt.country})
+			after, _ := b.hears(time.Second)
+			if n := before + after; n < tt.least || n > tt.most {
+				t.Errorf("of a beep with new tones %q in it %d frames are heard", tt.country, n)
+			}
+			b.tell(voipcore.Ended, 2)
+			b.hears(showEnd + time.Second)
+		}
+	})
+}
+
 // spoken returns how many frames that are not silent go to the far end in a second,
 // once those on their way are there.
 func (b *bench) spoken() int64 {

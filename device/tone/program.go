@@ -2,6 +2,7 @@ package tone
 
 import (
 	"math"
+	"slices"
 
 	"hushbell/voipcore/voice"
 )
@@ -43,6 +44,12 @@ type segment struct {
 type program struct {
 	segments []segment
 	loop     int // the segment after the last; -1 is the end
+}
+
+func (p *program) same(o *program) bool {
+	return p.loop == o.loop && slices.EqualFunc(p.segments, o.segments, func(a, b segment) bool {
+		return a.samples == b.samples && a.inc == b.inc && a.tones == b.tones && a.mod == b.mod && a.level == b.level && slices.Equal(a.clip, b.clip)
+	})
 }
 
 // compile makes a program of a cadence, all tones at that level, but for what

@@ -99,9 +99,8 @@ type Options struct {
 	Clips   map[Sound]Clip // sounds of the owner's, instead of ours
 }
 
-// A Player plays one sound at a time into frames of 20 ms. Play, Stop,
-// SetVolume and Sounding may be called from any goroutine, Fill and Mix from
-// one, which is that of the loudspeaker.
+// A Player plays one sound at a time into frames of 20 ms. Fill and Mix may be
+// called from one goroutine, which is that of the loudspeaker, all else from any.
 type Player struct {
 	programs [sounds]program // set by New, then constant
 
@@ -172,6 +171,27 @@ func (p *Player) Play(s Sound) {
 // Stop ends the sound: it is faded within the next frame, of which the last
 // samples are silence.
 func (p *Player) Stop() { p.Play(None) }
+
+// Playing returns the sound that Sounding is about, None if it is false.
+func (p *Player) Playing() Sound {
+	if order := p.order.Load(); order != p.done.Load() {
+		return Sound(order & 0xff)
+	}
+	return None
+}
+
+// Same reports whether all sounds of both are the same, and as loud.
+func (p *Player) Same(o *Player) bool {
+	if p.volume.Load() != o.volume.Load() {
+		return false
+	}
+	for s := range p.programs {
+		if !p.programs[s].same(&o.programs[s]) {
+			return false
+		}
+	}
+	return true
+}
 
 // Sounding is true from Play until the last sample was taken of a sound that
 // ends, or that was stopped. The pauses of a cadence are part of it.
