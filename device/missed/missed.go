@@ -15,8 +15,11 @@ import (
 	"hushbell/voipcore/durable"
 )
 
-// Most is how many calls are kept. The newest stay.
-const Most = 100
+// The newest calls are kept.
+const (
+	Most          = 100 // of all
+	MostStrangers = 20  // of those without a name: pids cost nothing, and must not push out contacts
+)
 
 // A Call is one that was missed, or several of the same caller in a row. The file
 // holds pids, so only its owner can read it.
@@ -52,7 +55,7 @@ func Open(path string, failed func(error)) (*Log, error) {
 		l.calls = nil
 		return l, fmt.Errorf("missed calls of before are lost: %s: %w", path, err)
 	}
-	l.calls = l.calls[max(0, len(l.calls)-Most):]
+	l.calls = newest(l.calls)
 	return l, nil
 }
 
@@ -65,9 +68,23 @@ func (l *Log) Add(at time.Time, name, pid string) {
 		c.Count += l.calls[n-1].Count
 		l.calls = l.calls[:n-1]
 	}
-	l.calls = append(l.calls, c)
-	l.calls = slices.Clone(l.calls[max(0, len(l.calls)-Most):])
+	l.calls = newest(append(l.calls, c))
 	l.saveLocked()
+}
+
+// newest takes those of calls that are kept, and leaves calls as it is.
+func newest(calls []Call) (kept []Call) {
+	strangers := 0
+	for _, c := range slices.Backward(calls) {
+		if c.Name == "" {
+			strangers++
+		}
+		if len(kept) < Most && (c.Name != "" || strangers <= MostStrangers) {
+			kept = append(kept, c)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
 }
 
 // List returns the calls, the newest first.
