@@ -125,16 +125,14 @@ func New(o Options) *Device {
 	return d
 }
 
-// Configure changes the policy. A call that stands goes on.
+// Configure changes the policy. A call that stands goes on, for as long as the policy
+// allowed when it was answered.
 func (d *Device) Configure(p Policy) {
 	p.Contacts = slices.Clone(p.Contacts)
 	d.policy.Store(&p)
 	d.queue.put(func() {
 		if p.Tones != nil {
 			d.sound.use(p.Tones)
-		}
-		if d.m.State.Voice() {
-			d.limitCall()
 		}
 		d.sound.mute.Store(!d.m.Speaks(p.PushToTalk))
 		d.checkQuiet()
@@ -355,7 +353,9 @@ func (d *Device) carryOut(do Do, about call.ID, aim func() (*target, error)) {
 		d.calls.Silence(about)
 	case VoiceOn:
 		d.sound.on(d.calls)
-		d.limitCall()
+		if most := d.policy.Load().MaxCall; most > 0 {
+			d.limit.Reset(most)
+		}
 	case VoiceOff:
 		d.sound.off()
 		d.limit.Stop()
@@ -379,19 +379,6 @@ func (d *Device) carryOut(do Do, about call.ID, aim func() (*target, error)) {
 func (d *Device) signal(t tone.Sound) {
 	if d.m.State.Tone() == tone.None {
 		d.sound.play(t)
-	}
-}
-
-// limitCall has the call end when it has lasted as long as one may.
-func (d *Device) limitCall() {
-	since := time.Now()
-	if c := d.Status().Call; c != nil && c.ID == d.m.Call && !c.Answered.IsZero() {
-		since = c.Answered
-	}
-	if most := d.policy.Load().MaxCall; most > 0 {
-		d.limit.Reset(time.Until(since.Add(most)))
-	} else {
-		d.limit.Stop()
 	}
 }
 

@@ -59,7 +59,7 @@ type Policy struct {
 	Buttons    map[string]Button    // by name, as Gesture has it
 	PushToTalk bool                 // the microphone is open only while a button is held
 	Unknown    voipcore.Welcome     // what becomes of strangers: Decline, Ring or Silent
-	MaxCall    time.Duration        // how long a call may last; 0: for ever
+	MaxCall    time.Duration        // how long a call may last that is answered from now on; 0: for ever
 	Quiet      func(time.Time) bool // the schedule of do-not-disturb, asked on one goroutine; nil is never
 	Door       *Door                // nil: there is none
 	FarPIN     voipcore.PIN         // of the door that DoDoor opens

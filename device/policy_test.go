@@ -284,8 +284,8 @@ func TestSwitchWords(t *testing.T) {
 	}
 }
 
-// A call ends when it has lasted as long as one may, also when that was changed
-// while it stands.
+// A call ends when it has lasted as long as one may. What is changed while it stands
+// is for the next one.
 func TestLongestCall(t *testing.T) {
 	onBench(t, func(t *testing.T, b *bench) {
 		p := b.policy()
@@ -303,11 +303,15 @@ func TestLongestCall(t *testing.T) {
 		time.Sleep(time.Minute)
 		p.MaxCall = 30 * time.Second
 		b.Configure(p)
-		time.Sleep(time.Second)
+		time.Sleep(59 * time.Second)
 		synctest.Wait()
-		b.want(Idle, "hang up")
+		b.want(InCall)
 		p.MaxCall = 0
 		b.Configure(p)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		b.want(Ended, "hang up")
+		time.Sleep(2 * showEnd)
 		b.tell(voipcore.Answered, 3)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
