@@ -1,6 +1,7 @@
 package alsa
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -29,9 +30,10 @@ type kept interface {
 
 // keeper keeps a stream open. One goroutine uses the stream (get, pass).
 type keeper[S kept] struct {
-	wanted func() string // what to look for
-	open   func(device string) (S, error)
-	closed chan struct{}
+	wanted func(context.Context) string // what to look for
+	open   func(ctx context.Context, device string) (S, error)
+	ctx    context.Context // ends with close, and with it what wanted and open wait for
+	cancel context.CancelFunc
 	wg     sync.WaitGroup // the search
 
 	due   time.Time // when the samples that passed without a device are over; owned by pass
@@ -48,12 +50,12 @@ type keeper[S kept] struct {
 }
 
 // start tries to open the stream at once and leaves the rest to the search.
-func (k *keeper[S]) start(device func() string, open func(device string) (S, error)) {
+func (k *keeper[S]) start(device func(context.Context) string, open func(ctx context.Context, device string) (S, error)) {
 	k.wanted, k.open = device, open
-	k.closed = make(chan struct{})
+	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.timer = time.NewTimer(time.Hour)
 	k.timer.Stop()
-	s, err := open(device())
+	s, err := open(k.ctx, device(k.ctx))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
@@ -72,9 +74,9 @@ func (k *keeper[S]) search() {
 	for try := 0; ; try++ {
 		device := k.name()
 		if device == "" || try >= faithful {
-			device = k.wanted()
+			device = k.wanted(k.ctx)
 		}
-		s, err := k.open(device)
+		s, err := k.open(k.ctx, device)
 		k.mu.Lock()
 		if err == nil && !k.done {
 			k.takeLocked(s)
@@ -91,7 +93,7 @@ func (k *keeper[S]) search() {
 			pause = searchSlowly
 		}
 		select {
-		case <-k.closed:
+		case <-k.ctx.Done():
 			return
 		case <-time.After(pause):
 		}
@@ -140,12 +142,12 @@ func (k *keeper[S]) pass(n int) error {
 	k.timer.Reset(k.due.Sub(now))
 	defer k.timer.Stop()
 	select {
-	case <-k.closed:
+	case <-k.ctx.Done():
 		return ErrClosed
 	default:
 	}
 	select {
-	case <-k.closed:
+	case <-k.ctx.Done():
 		return ErrClosed
 	case <-k.timer.C:
 		return nil
@@ -207,7 +209,7 @@ func (k *keeper[S]) close() error {
 	if again {
 		return nil
 	}
-	close(k.closed)
+	k.cancel()
 	var err error
 	if has {
 		err = s.Close()

@@ -1,7 +1,11 @@
 package alsa
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -27,7 +31,7 @@ func (s *socket) plug(name string) {
 }
 
 // open finds a device by its name, or any if device is "".
-func (s *socket) open(device string) (*plugged, error) {
+func (s *socket) open(_ context.Context, device string) (*plugged, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, device)
@@ -77,7 +81,9 @@ func (p *plugged) Close() error {
 	return nil
 }
 
-func named(device string) func() string { return func() string { return device } }
+func named(device string) func(context.Context) string {
+	return func(context.Context) string { return device }
+}
 
 // write is Speaker.Write for a keeper of plugged devices.
 func write(k *keeper[*plugged], samples []int16) error {
@@ -220,7 +226,7 @@ func TestKeeperAsksAtEachLook(t *testing.T) {
 		var k keeper[*plugged]
 		wanted := make(chan string, 1)
 		last := "Device"
-		k.start(func() string {
+		k.start(func(context.Context) string {
 			select {
 			case last = <-wanted:
 			default:
@@ -260,4 +266,81 @@ func TestKeeperCloseWhileGone(t *testing.T) {
 			t.Errorf("Write = %v after %v, want ErrClosed at once", err, time.Since(start))
 		}
 	})
+}
+
+// Close ends a look that would take long, whoever it is that does not answer.
+func TestKeeperCloseWhileLooking(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		device, open time.Duration // how long they take, but for the first time
+	}{
+		{"for a name", time.Minute, 0},
+		{"for the device", 0, time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				looks := 0
+				take := func(ctx context.Context, d time.Duration) {
+					if looks < 2 {
+						return
+					}
+					select {
+					case <-ctx.Done():
+					case <-time.After(d):
+					}
+				}
+				var k keeper[*plugged]
+				k.start(func(ctx context.Context) string {
+					looks++
+					take(ctx, tt.device)
+					return "Device"
+				}, func(ctx context.Context, _ string) (*plugged, error) {
+					take(ctx, tt.open)
+					return nil, syscall.ENODEV
+				})
+				time.Sleep(searchEvery)
+				synctest.Wait()
+				start := time.Now()
+				k.close()
+				if d := time.Since(start); d != 0 || looks < 2 {
+					t.Errorf("close took %v, at look %d", d, looks)
+				}
+			})
+		})
+	}
+}
+
+// A sound server that takes a connection and never answers, as when its socket is
+// systemd's and its service is down, does not hold up Close.
+func TestCloseWithServerThatIsSilent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "native")
+	t.Setenv("PULSE_SERVER", "unix:"+path)
+	s := NewSpeaker(named(server), Options{})
+	m := NewMicrophone(named(server), Options{})
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 2 { // a search each
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.ReadFull(c, make([]byte, 20)); err != nil { // the first request has begun
+			t.Fatal(err)
+		}
+	}
+	closed := make(chan error)
+	go func() { closed <- errors.Join(s.Close(), m.Close()) }()
+	select {
+	case err = <-closed:
+	case <-time.After(time.Second): // a request is waited for 5 times as long
+		t.Error("Close waits for the server")
+		err = <-closed
+	}
+	if err != nil {
+		t.Errorf("Close = %v", err)
+	}
 }

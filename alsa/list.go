@@ -1,6 +1,7 @@
 package alsa
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -25,7 +26,7 @@ type Device struct {
 // the PCMs of the cards. It opens each one for a moment to see what is wrong with
 // it, which makes no sound; a device that is in use is left alone and is EBUSY.
 func List() ([]Device, error) {
-	return list(func(d *Device, n node) {
+	return list(context.Background(), func(d *Device, n node) {
 		if n.playback {
 			d.PlaybackProblem = system.try(n, plays, "playback")
 		}
@@ -37,12 +38,12 @@ func List() ([]Device, error) {
 }
 
 // Present is List without the problems: no PCM is opened, so it keeps nobody from
-// opening one.
-func Present() ([]Device, error) { return list(func(*Device, node) {}) }
+// opening one. A sound server that does not answer is waited for until ctx is done.
+func Present(ctx context.Context) ([]Device, error) { return list(ctx, func(*Device, node) {}) }
 
 // list looks at each PCM.
-func list(look func(*Device, node)) ([]Device, error) {
-	all := listServer()
+func list(ctx context.Context, look func(*Device, node)) ([]Device, error) {
+	all := listServer(ctx)
 	nodes, err := system.nodes()
 	if err != nil {
 		return all, err
@@ -65,8 +66,8 @@ func (r roots) try(n node, d direction, what string) error {
 	return nil
 }
 
-func listServer() []Device {
-	s, err := pulse.Ask()
+func listServer(ctx context.Context) []Device {
+	s, err := pulse.Ask(ctx)
 	if errors.Is(err, pulse.ErrNoServer) {
 		return nil
 	}

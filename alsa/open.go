@@ -1,6 +1,7 @@
 package alsa
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -78,14 +79,19 @@ type Playback struct {
 // It returns at once if the device is busy. An *Error says what is wrong with
 // which device; several are joined if several were tried.
 func OpenPlayback(device string, o Options) (*Playback, error) {
-	return choose(device, plays, o, func(n node) (*Playback, error) {
+	return openPlayback(context.Background(), device, o)
+}
+
+// openPlayback gives up when ctx is done.
+func openPlayback(ctx context.Context, device string, o Options) (*Playback, error) {
+	return choose(ctx, device, plays, o, func(n node) (*Playback, error) {
 		s, err := system.openNode(n, plays, o)
 		if err != nil {
 			return nil, err
 		}
 		return &Playback{cardOutput{s}, n.name()}, nil
 	}, func(sink string) (*Playback, error) {
-		p, err := pulse.OpenPlayback(sink, o.pulse())
+		p, err := pulse.OpenPlayback(ctx, sink, o.pulse())
 		if err != nil {
 			return nil, err
 		}
@@ -129,14 +135,19 @@ type Capture struct {
 
 // OpenCapture opens an input, as OpenPlayback an output.
 func OpenCapture(device string, o Options) (*Capture, error) {
-	return choose(device, records, o, func(n node) (*Capture, error) {
+	return openCapture(context.Background(), device, o)
+}
+
+// openCapture gives up when ctx is done.
+func openCapture(ctx context.Context, device string, o Options) (*Capture, error) {
+	return choose(ctx, device, records, o, func(n node) (*Capture, error) {
 		s, err := system.openNode(n, records, o)
 		if err != nil {
 			return nil, err
 		}
 		return &Capture{cardInput{s, o.Listen}, n.name()}, nil
 	}, func(source string) (*Capture, error) {
-		c, err := pulse.OpenCapture(source, o.pulse())
+		c, err := pulse.OpenCapture(ctx, source, o.pulse())
 		if err != nil {
 			return nil, err
 		}
@@ -181,8 +192,9 @@ func serverName(port string) string {
 	return server + ":" + port
 }
 
-// choose opens the named device, or finds one.
-func choose[S any](device string, d direction, o Options, card func(node) (S, error), stream func(port string) (S, error)) (S, error) {
+// choose opens the named device, or finds one. Only the sound server is waited for,
+// until ctx is done.
+func choose[S any](ctx context.Context, device string, d direction, o Options, card func(node) (S, error), stream func(port string) (S, error)) (S, error) {
 	var zero S
 	if err := o.check(); err != nil {
 		return zero, &Error{Op: "open", Device: device, Err: fmt.Errorf("%w: %w", err, syscall.EINVAL)}
@@ -205,6 +217,9 @@ func choose[S any](device string, d direction, o Options, card func(node) (S, er
 	s, err := stream("")
 	if err == nil {
 		return s, nil
+	}
+	if ctx.Err() != nil {
+		return zero, &Error{Op: "open", Device: server, Err: err}
 	}
 	if !errors.Is(err, pulse.ErrNoServer) { // there is one, and something is wrong with it
 		tried = append(tried, &Error{Op: "open", Device: server, Err: err})

@@ -1,19 +1,23 @@
 package alsa
 
+import "context"
+
 // A Speaker is an output that outlives its device: while the device is gone or
 // cannot be opened, Write takes as long as it would and the sound is lost; as
 // soon as it is back the sound is heard again. One goroutine writes; the other
 // methods may be called from anywhere. While the device is gone a goroutine of
-// the Speaker looks for it; Close waits for its end.
+// the Speaker looks for it; Close ends that, even where a sound server keeps it waiting.
 type Speaker struct{ k keeper[*Playback] }
 
 // NewSpeaker opens an output for good. It does not fail: Err tells if there is
 // nothing to be heard from, and why. device names it, and is asked at each look for
 // one, but for the first 10 s after one was lost: those are for that one. It is
-// called from one goroutine at a time.
-func NewSpeaker(device func() string, o Options) *Speaker {
+// called from one goroutine at a time, and its context ends with Close.
+func NewSpeaker(device func(context.Context) string, o Options) *Speaker {
 	s := &Speaker{}
-	s.k.start(device, func(device string) (*Playback, error) { return OpenPlayback(device, o) })
+	s.k.start(device, func(ctx context.Context, device string) (*Playback, error) {
+		return openPlayback(ctx, device, o)
+	})
 	return s
 }
 
@@ -64,9 +68,11 @@ func (s *Speaker) Close() error { return s.k.close() }
 type Microphone struct{ k keeper[*Capture] }
 
 // NewMicrophone opens an input for good, like NewSpeaker.
-func NewMicrophone(device func() string, o Options) *Microphone {
+func NewMicrophone(device func(context.Context) string, o Options) *Microphone {
 	m := &Microphone{}
-	m.k.start(device, func(device string) (*Capture, error) { return OpenCapture(device, o) })
+	m.k.start(device, func(ctx context.Context, device string) (*Capture, error) {
+		return openCapture(ctx, device, o)
+	})
 	return m
 }
 

@@ -58,9 +58,9 @@ type drivers struct {
 	watch      func(context.Context, gpio.Line, gpio.Timing, chan<- gpio.Event) error
 	lights     func([]gpio.Line, func(gpio.Line, error)) lights
 	output     func(gpio.Line) (switched, error)
-	microphone func(device func() string) input
-	speaker    func(device func() string) output
-	present    func() ([]alsa.Device, error)
+	microphone func(device func(context.Context) string) input
+	speaker    func(device func(context.Context) string) output
+	present    func(context.Context) ([]alsa.Device, error)
 	volume     func(device string, d direction, percent int) error
 	raise      func() (alsa.Thread, error)
 }
@@ -70,8 +70,8 @@ var kernel = drivers{
 	watch:      gpio.Watch,
 	lights:     func(l []gpio.Line, report func(gpio.Line, error)) lights { return gpio.NewLEDs(l, report) },
 	output:     kernelOutput,
-	microphone: func(device func() string) input { return alsa.NewMicrophone(device, alsa.Options{}) },
-	speaker:    func(device func() string) output { return alsa.NewSpeaker(device, alsa.Options{}) },
+	microphone: func(device func(context.Context) string) input { return alsa.NewMicrophone(device, alsa.Options{}) },
+	speaker:    func(device func(context.Context) string) output { return alsa.NewSpeaker(device, alsa.Options{}) },
 	present:    alsa.Present,
 	volume:     setVolume,
 	raise:      alsa.Raise,

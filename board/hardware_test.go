@@ -64,8 +64,8 @@ func (f *fakeBoard) drivers() drivers {
 			return f
 		},
 		output:     f.line.get,
-		microphone: func(func() string) input { return &f.cards[records] },
-		speaker:    func(func() string) output { return &f.cards[plays] },
+		microphone: func(func(context.Context) string) input { return &f.cards[records] },
+		speaker:    func(func(context.Context) string) output { return &f.cards[plays] },
 		raise:      f.raise,
 		volume: func(device string, d direction, percent int) error {
 			f.mu.Lock()

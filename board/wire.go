@@ -2,6 +2,7 @@ package board
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,10 +40,10 @@ type Sound struct {
 
 // look names the device at each look for one. What the owner has not named may be
 // another then: a card that was plugged in late, or in the place of one that broke.
-func (s Sound) look(d direction, present func() ([]alsa.Device, error)) func() string {
-	return func() string {
+func (s Sound) look(d direction, present func(context.Context) ([]alsa.Device, error)) func(context.Context) string {
+	return func(ctx context.Context) string {
 		if !s.Named {
-			if sound, err := present(); err == nil {
+			if sound, err := present(ctx); err == nil {
 				return choose(sound, d)
 			}
 		}

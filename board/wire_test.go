@@ -1,6 +1,7 @@
 package board
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -171,7 +172,7 @@ func TestLookForSound(t *testing.T) {
 	usb := alsa.Device{Name: "Headset", Playback: true, Capture: true}
 	var there []alsa.Device
 	var broken error
-	present := func() ([]alsa.Device, error) { return there, broken }
+	present := func(context.Context) ([]alsa.Device, error) { return there, broken }
 	found := wire(model(t, "pi-4"), Options{}, []alsa.Device{hdmi}).Speaker.look(plays, present)
 	named := wire(model(t, "pi-4"), Options{Speaker: "Set"}, []alsa.Device{hdmi}).Speaker.look(plays, present)
 	for _, tt := range []struct {
@@ -185,10 +186,10 @@ func TestLookForSound(t *testing.T) {
 		{[]alsa.Device{usb}, errors.New("no /proc"), anyUSB}, // as it was when the box was started
 	} {
 		there, broken = tt.there, tt.err
-		if got := found(); got != tt.want {
+		if got := found(t.Context()); got != tt.want {
 			t.Errorf("%v, %v: looks for %q, want %q", tt.there, tt.err, got, tt.want)
 		}
-		if got := named(); got != "Set" {
+		if got := named(t.Context()); got != "Set" {
 			t.Errorf("%v: looks for %q, and the owner named another", tt.there, got)
 		}
 	}

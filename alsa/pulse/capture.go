@@ -1,6 +1,7 @@
 package pulse
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"syscall"
@@ -21,7 +22,7 @@ type Capture struct {
 
 // OpenCapture opens an input at the named source, the server's default if "".
 // The monitor of a sink is a source too. Errors are as for OpenPlayback.
-func OpenCapture(source string, o Options) (*Capture, error) {
+func OpenCapture(ctx context.Context, source string, o Options) (*Capture, error) {
 	o = o.fill()
 	period := int(size(o.Period)) / sampleBytes
 	c := &Capture{
@@ -32,7 +33,7 @@ func OpenCapture(source string, o Options) (*Capture, error) {
 		keep: period,
 	}
 	var err error
-	if c.link, err = dial(o.Name, c.handle, c.lose); err != nil {
+	if c.link, err = dial(ctx, o.Name, c.handle, c.lose); err != nil {
 		return nil, fmt.Errorf("pulse: open input: %w", err)
 	}
 	if source != "" { // PipeWire would take its default for an unknown one
@@ -64,6 +65,7 @@ func OpenCapture(source string, o Options) (*Capture, error) {
 		c.Close()
 		return nil, err
 	}
+	c.link.release()
 	c.index = reply.StreamIndex
 	c.cork = &proto.CorkRecordStream{StreamIndex: c.index, Corked: true}
 	c.uncork = &proto.CorkRecordStream{StreamIndex: c.index}

@@ -1,6 +1,7 @@
 package pulse
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -21,9 +22,9 @@ type Port struct {
 }
 
 // Ask asks the server of the session what it has. The error has ErrNoServer in
-// its chain if there is none.
-func Ask() (*Server, error) {
-	l, err := dial("Hushbell", func(any) {}, func(error) {})
+// its chain if there is none. It gives up when ctx is done.
+func Ask(ctx context.Context) (*Server, error) {
+	l, err := dial(ctx, "Hushbell", func(any) {}, func(error) {})
 	if err != nil {
 		return nil, fmt.Errorf("pulse: %w", err)
 	}

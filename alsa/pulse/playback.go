@@ -1,6 +1,7 @@
 package pulse
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"syscall"
@@ -17,12 +18,13 @@ type Playback struct {
 }
 
 // OpenPlayback opens an output at the named sink, the server's default if "". The
-// error has ErrNoServer in its chain if there is no server.
-func OpenPlayback(sink string, o Options) (*Playback, error) {
+// error has ErrNoServer in its chain if there is no server. It gives up when ctx is
+// done, which means nothing to a stream that is open.
+func OpenPlayback(ctx context.Context, sink string, o Options) (*Playback, error) {
 	o = o.fill()
 	p := &Playback{stream: newStream(), buf: make([]byte, chunk*sampleBytes)}
 	var err error
-	if p.link, err = dial(o.Name, p.handle, p.lose); err != nil {
+	if p.link, err = dial(ctx, o.Name, p.handle, p.lose); err != nil {
 		return nil, fmt.Errorf("pulse: open output: %w", err)
 	}
 	if sink != "" { // PipeWire would take its default for an unknown one
@@ -55,6 +57,7 @@ func OpenPlayback(sink string, o Options) (*Playback, error) {
 		p.Close()
 		return nil, err
 	}
+	p.link.release()
 	p.index = reply.StreamIndex
 	p.cork = &proto.CorkPlaybackStream{StreamIndex: p.index, Corked: true}
 	p.uncork = &proto.CorkPlaybackStream{StreamIndex: p.index}

@@ -90,6 +90,8 @@ type link struct {
 	conn  net.Conn
 	ended chan struct{} // closed when the library's reader has had its last byte
 	end   sync.Once     // it reads on for some fields even so
+	// release ends the hold that the context of dial has on the connection.
+	release func() bool
 
 	mu   sync.Mutex // guards the rest
 	err  error      // of the first failure
@@ -97,11 +99,14 @@ type link struct {
 }
 
 // dial connects and introduces us. handle gets the server's messages, on the
-// reader's goroutine; it must not wait. lost is called when the server is gone.
-func dial(name string, handle func(msg any), lost func(error)) (*link, error) {
+// reader's goroutine; it must not wait. lost is called when the server is gone. The
+// connection is closed when ctx is done, so that no request waits longer, until
+// release is called.
+func dial(ctx context.Context, name string, handle func(msg any), lost func(error)) (*link, error) {
 	var failed error = ErrNoServer
 	for _, a := range servers(os.Getenv) {
-		conn, err := net.DialTimeout(a.network, a.address, answer)
+		d := net.Dialer{Timeout: answer}
+		conn, err := d.DialContext(ctx, a.network, a.address)
 		if err != nil {
 			failed = fmt.Errorf("%w: %w", ErrNoServer, err)
 			continue
@@ -110,6 +115,7 @@ func dial(name string, handle func(msg any), lost func(error)) (*link, error) {
 		l.proto.Callback = handle
 		l.proto.SetTimeout(answer)
 		l.proto.Open(l) // starts the reader
+		l.release = context.AfterFunc(ctx, func() { conn.Close() })
 		if failed = l.introduce(name); failed != nil {
 			l.close()
 			continue
@@ -180,6 +186,7 @@ func (l *link) Write(b []byte) (int, error) {
 
 // close ends the connection and waits for its reader.
 func (l *link) close() error {
+	l.release()
 	err := l.conn.Close()
 	<-l.ended
 	if errors.Is(err, net.ErrClosed) {

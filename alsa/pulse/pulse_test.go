@@ -1,6 +1,7 @@
 package pulse
 
 import (
+	"context"
 	"errors"
 	"math"
 	"reflect"
@@ -57,13 +58,13 @@ func TestNoServer(t *testing.T) {
 	t.Setenv("PULSE_RUNTIME_PATH", "")
 	for _, dir := range []string{"", t.TempDir()} {
 		t.Setenv("XDG_RUNTIME_DIR", dir)
-		if _, err := OpenPlayback("", Options{}); !errors.Is(err, ErrNoServer) {
+		if _, err := OpenPlayback(context.Background(), "", Options{}); !errors.Is(err, ErrNoServer) {
 			t.Errorf("XDG_RUNTIME_DIR %q: OpenPlayback = %v, want ErrNoServer", dir, err)
 		}
-		if _, err := OpenCapture("", Options{}); !errors.Is(err, ErrNoServer) {
+		if _, err := OpenCapture(context.Background(), "", Options{}); !errors.Is(err, ErrNoServer) {
 			t.Errorf("XDG_RUNTIME_DIR %q: OpenCapture = %v, want ErrNoServer", dir, err)
 		}
-		if _, err := Ask(); !errors.Is(err, ErrNoServer) {
+		if _, err := Ask(context.Background()); !errors.Is(err, ErrNoServer) {
 			t.Errorf("XDG_RUNTIME_DIR %q: Ask = %v, want ErrNoServer", dir, err)
 		}
 	}
@@ -82,12 +83,12 @@ var patient = Options{Period: 20 * time.Millisecond, Buffer: 200 * time.Millisec
 
 func openBoth(t testing.TB) (*Playback, *Capture) {
 	t.Helper()
-	p, err := OpenPlayback(soundserver.Sink, patient)
+	p, err := OpenPlayback(context.Background(), soundserver.Sink, patient)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })
-	c, err := OpenCapture(soundserver.Monitor, patient)
+	c, err := OpenCapture(context.Background(), soundserver.Monitor, patient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +241,7 @@ func TestServerDies(t *testing.T) {
 			if !errors.As(err, &e) {
 				t.Errorf("Read = %v, want an errno", err)
 			}
-			if _, err := OpenPlayback("", Options{}); !errors.Is(err, ErrNoServer) {
+			if _, err := OpenPlayback(context.Background(), "", Options{}); !errors.Is(err, ErrNoServer) {
 				t.Errorf("OpenPlayback without server = %v, want ErrNoServer", err)
 			}
 			p.Close()
@@ -252,10 +253,10 @@ func TestServerDies(t *testing.T) {
 
 func TestNoSuchSink(t *testing.T) {
 	eachServer(t, func(t *testing.T, _ *soundserver.Server) {
-		if _, err := OpenPlayback("no-such-sink", Options{}); !errors.Is(err, syscall.ENODEV) {
+		if _, err := OpenPlayback(context.Background(), "no-such-sink", Options{}); !errors.Is(err, syscall.ENODEV) {
 			t.Errorf("OpenPlayback = %v, want ENODEV", err)
 		}
-		if _, err := OpenCapture("no-such-source", Options{}); !errors.Is(err, syscall.ENODEV) {
+		if _, err := OpenCapture(context.Background(), "no-such-source", Options{}); !errors.Is(err, syscall.ENODEV) {
 			t.Errorf("OpenCapture = %v, want ENODEV", err)
 		}
 	})
@@ -263,7 +264,7 @@ func TestNoSuchSink(t *testing.T) {
 
 func TestAsk(t *testing.T) {
 	eachServer(t, func(t *testing.T, _ *soundserver.Server) {
-		s, err := Ask()
+		s, err := Ask(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
