@@ -276,15 +276,22 @@ func (h *hardware) problems() []Problem {
 	return h.troubles.list()
 }
 
-// close ends everything; whoever waits for sound gets alsa.ErrClosed.
+// close ends everything; whoever waits for sound gets alsa.ErrClosed. The outputs
+// are off before anything is waited for: should we be killed meanwhile, no door is
+// left open.
 func (h *hardware) close() error {
 	h.once.Do(func() {
-		h.cancel()
-		h.wg.Wait()
-		h.err = errors.Join(h.microphone.Close(), h.speaker.Close())
 		for _, o := range h.outputs {
 			h.err = errors.Join(h.err, o.close())
 		}
+		h.cancel()
+		h.wg.Wait()
+		var sound sync.WaitGroup
+		var err error // of the microphone
+		sound.Go(func() { err = h.microphone.Close() })
+		h.err = errors.Join(h.err, h.speaker.Close())
+		sound.Wait()
+		h.err = errors.Join(h.err, err)
 	})
 	return h.err
 }

@@ -97,6 +97,7 @@ type fakeCard struct {
 	err    error
 	losses int
 	closed int
+	close  func() // what closing waits for, if not nil
 }
 
 func (c *fakeCard) be(device string, err error, losses int) {
@@ -110,9 +111,17 @@ func (c *fakeCard) Err() error           { c.mu.Lock(); defer c.mu.Unlock(); ret
 func (c *fakeCard) Losses() int          { c.mu.Lock(); defer c.mu.Unlock(); return c.losses }
 func (c *fakeCard) Xruns() int           { return 0 }
 func (c *fakeCard) Stop()                {}
-func (c *fakeCard) Close() error         { c.mu.Lock(); defer c.mu.Unlock(); c.closed++; return nil }
 func (c *fakeCard) Read(s []int16) error { s[0]++; return nil }
 func (c *fakeCard) Write([]int16) error  { return nil }
+func (c *fakeCard) Close() error {
+	if c.close != nil {
+		c.close()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed++
+	return nil
+}
 
 var wired = Wiring{
 	Buttons: []Line{{Part: ButtonPart, Line: gpio.Line{Name: "GPIO17"}}},

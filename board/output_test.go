@@ -114,6 +114,29 @@ func TestOutputPulse(t *testing.T) {
 	})
 }
 
+// What waits at close does not keep a door open, and the two directions of sound
+// wait at the same time.
+func TestOutputOffFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f fakeBoard
+		var both sync.WaitGroup
+		both.Add(2)
+		for i := range f.cards {
+			f.cards[i].close = func() {
+				if f.line.is() {
+					t.Errorf("%s is closed while the door is open", direction(i).part())
+				}
+				both.Done()
+				both.Wait() // for ever, if one comes after the other
+			}
+		}
+		h := f.start(t, door, nil)
+		if err := errors.Join(h.outputs[0].Set(true), h.close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A line that is away is told, looked for, and comes back switched off.
 func TestOutputGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
