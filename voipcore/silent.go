@@ -8,14 +8,16 @@ import "hushbell/voipcore/call"
 // somebody else's, goes on as it is.
 func (c *Core) Silence(id call.ID) {
 	c.board.post(func() {
-		l := c.board.legs[id]
-		if l == nil || l.outgoing || l.call.Wanted || !l.call.State.Alive() {
-			return
-		}
-		if l.call.State != call.Answered && l.call.State != call.Talking {
+		if l := c.board.legs[id]; l != nil && l.unanswered() && !l.call.Wanted {
 			l.hush()
 		}
 	})
+}
+
+// unanswered reports whether somebody calls and has no answer yet.
+func (l *leg) unanswered() bool {
+	s := l.call.State
+	return !l.outgoing && s.Alive() && s != call.Answered && s != call.Talking
 }
 
 // hush has a call that was not answered ring unheard. It does not hold the line: the

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"hushbell/voipcore/call"
 	"hushbell/voipcore/pid"
 )
 
@@ -75,6 +76,64 @@ func TestSilentNextTry(t *testing.T) {
 	a.wait(t, NoAnswer)
 	b.wait(t, Missed)
 	b.nothing(t, RingingHere)
+}
+
+// A box that ends tells its owner of whoever was ringing, heard or not, or waiting, as
+// missed; whom it turns away, and a call that stood, were not.
+func TestCloseMisses(t *testing.T) {
+	s := newSwarm(t, 8, "127.0.0.1")
+	var m mood
+	a := s.newBox(t, "a", slowRing)
+	for _, how := range []string{"rings", "rings unheard", "waits", "is turned away"} {
+		b := m.box(t, s, how)
+		want := Missed
+		switch how {
+		case "waits":
+			b.call(t, s.newBox(t, "c", nil).key.ID())
+			b.wait(t, Answered)
+		case "rings unheard":
+			m.set(Silent)
+		}
+		a.call(t, b.key.ID())
+		switch how {
+		case "waits":
+			b.wait(t, WaitingHere)
+		case "rings", "is turned away":
+			b.wait(t, RingingHere)
+		}
+		for rings := how == "waits"; !rings; {
+			b.board.do(func() {
+				for _, l := range b.board.legs {
+					rings = rings || l.call.State == call.Ringing
+				}
+			})
+		}
+		if how == "is turned away" {
+			b.board.do(func() {
+				for _, l := range b.board.legs {
+					l.feed(call.Event{Kind: call.HangUp})
+				}
+			})
+			want = Ended
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		a.wait(t, Declined)
+		b.mu.Lock()
+		n := 0
+		for _, e := range b.events {
+			if e.Peer == a.key.ID() && e.Kind.Final() {
+				if n++; e.Kind != want {
+					t.Errorf("who %s is told as %v, want %v", how, e.Kind, want)
+				}
+			}
+		}
+		b.mu.Unlock()
+		if n != 1 {
+			t.Errorf("of who %s %d ends are told", how, n)
+		}
+	}
 }
 
 // Who waits for the line does not ring when it is free, if that is unwelcome by then.

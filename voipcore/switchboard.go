@@ -96,7 +96,12 @@ func (b *switchboard) hangUpAll() {
 	empty := make(chan struct{})
 	b.post(func() {
 		for _, l := range b.legs {
-			l.feed(call.Event{Kind: call.HangUp})
+			end := call.HangUp
+			if l.unanswered() { // it was not turned away by anybody: it is missed
+				l.stopTimer()
+				end = call.TimeUp
+			}
+			l.feed(call.Event{Kind: end})
 		}
 		b.empty = empty
 		b.checkEmpty()
