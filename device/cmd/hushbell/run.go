@@ -299,7 +299,10 @@ func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
 	var served, ran, printed error
 	var wg sync.WaitGroup
 	wg.Go(func() { defer cancel(); served = b.server.Serve(ctx, b) })
-	wg.Go(func() { defer cancel(); ran = b.device.Run(ctx, b.core) })
+	// The device goes on until all was told to it that the end of calls brings with it.
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	wg.Go(func() { defer cancel(); ran = b.device.Run(running, b.core) })
 	wg.Go(func() { b.system.Watch(ctx, b.alive) })
 	wg.Go(func() { b.passGestures(ctx) })
 	wg.Go(func() { b.reloadOnHangUp(ctx) })
@@ -314,6 +317,10 @@ func (b *box) serve(ctx context.Context, out io.Writer, socket string) error {
 	b.system.Stopping()
 	b.log.Info("box stops")
 	closed := b.core.Close() // hangs up
+	last, done := context.WithTimeout(running, pressLimit)
+	_ = b.device.Ping(last) // it fails if the device has ended or hangs, and then that is told
+	done()
+	end()
 	if b.fixed && errors.Is(closed, syscall.EROFS) {
 		closed = nil // it was said at the start
 	}
