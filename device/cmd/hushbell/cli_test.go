@@ -254,9 +254,7 @@ func TestExampleRelay(t *testing.T) {
 // A user who has no box of his own is told when he begins one, and that the keys
 // of another are not his to see; who only looks makes nothing.
 func TestBoxOfOnesOwn(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to be somebody else")
-	}
+	needRoot(t)
 	dir := t.TempDir()
 	check(t, os.Chmod(filepath.Dir(dir), 0o755))
 	home, others := filepath.Join(dir, "home"), filepath.Join(dir, "state")

@@ -228,9 +228,7 @@ func TestDoctorStateNotWritable(t *testing.T) {
 // A box that answers nobody else is asked by root; a stranger is told that he
 // cannot see what is the box's.
 func TestDoctorAsStranger(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to look as somebody else")
-	}
+	needRoot(t)
 	c := newClinic(t, "127.0.0.1:1")
 	s, err := control.Listen(c.socket)
 	check(t, err)

@@ -55,7 +55,7 @@ func keyFiles(state string) (map[string]string, error) {
 	own, err := os.ReadDir(filepath.Dir(keyFile(state, "")))
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("pids: %w: they are another user's, so use sudo, or name a folder of yours with --state", err)
+		return nil, advisedError{fmt.Errorf("pids: %w: they are another user's, so use sudo, or name a folder of yours with --state", err)}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("pids: %w", err)
 	}

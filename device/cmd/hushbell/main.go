@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -59,6 +58,23 @@ const (
 	statusUsage  = 2
 	statusConfig = 78
 )
+
+// An advisedError says itself what to do about it.
+type advisedError struct{ error }
+
+func (e advisedError) Unwrap() error { return e.error }
+
+// ownership is what to do about a file that we may not open, "" if err is of something
+// else, or says it itself.
+func ownership(err error) string {
+	if errors.As(err, new(advisedError)) {
+		return ""
+	}
+	if file := (*fs.PathError)(nil); errors.As(err, &file) && errors.Is(file, fs.ErrPermission) {
+		return "It is another user's: use sudo, or give it to the user whom this runs as."
+	}
+	return ""
+}
 
 // An output remembers the first write that failed: what could not be printed, on a full
 // disk say, is not done.
@@ -119,9 +135,8 @@ used wrongly, 78 if a configuration is wrong.`,
 		return 1
 	}
 	fmt.Fprintf(errOut, "hushbell: %v\n", err)
-	if file := (*fs.PathError)(nil); errors.As(err, &file) && errors.Is(file, fs.ErrPermission) && os.Geteuid() != 0 &&
-		!strings.Contains(err.Error(), "sudo") && !strings.Contains(err.Error(), "--state") {
-		fmt.Fprintln(errOut, "It is another user's: use sudo, or give it to the user whom this runs as.")
+	if hint := ownership(err); hint != "" && os.Geteuid() != 0 {
+		fmt.Fprintln(errOut, hint)
 	}
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintf(errOut, "Try: %s --help\n", c.CommandPath())

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,49 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv(asProgram, "1") // for what we start, and for what the demo starts
 	os.Exit(m.Run())
+}
+
+// What belongs to another user has a hint, unless the error has advice of its own:
+// words in the name of a file are none.
+func TestOwnershipHint(t *testing.T) {
+	needRoot(t)
+	const hint = "It is another user's"
+	dir := t.TempDir()
+	check(t, os.Chmod(filepath.Dir(dir), 0o755))
+	state := filepath.Join(dir, "of-sudo")
+	check(t, os.MkdirAll(filepath.Join(state, "pids"), 0o755))
+	check(t, os.Mkdir(filepath.Join(dir, "closed"), 0o700))
+	check(t, os.WriteFile(filepath.Join(state, "contacts.toml"), nil, 0o600))
+	for _, tt := range []struct {
+		args []string
+		want bool
+	}{
+		{[]string{"contact", "list", "--state", state}, true},
+		{[]string{"pid", "list", "--state", filepath.Join(dir, "closed")}, false},
+		{[]string{"pid", "new", "--state", filepath.Join(dir, "closed", "box")}, false},
+	} {
+		out, err := asNobody(tt.args...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "permission denied") || strings.Contains(string(out), hint) != tt.want {
+			t.Errorf("%q: %v, %s; want the hint: %v", tt.args, err, out, tt.want)
+		}
+	}
+}
+
+// lacks skips a test where something is not to be had, and fails it in CI.
+func lacks(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// needRoot is for what only root can try: to be another user, or to make networks.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		lacks(t, "needs root")
+	}
 }
 
 // A process is the program running beside the test.

@@ -116,7 +116,7 @@ func (p *places) stateDir() (string, error) {
 		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", noState(err)
+		return "", advisedError{noState(err)}
 	}
 	return dir, nil
 }
