@@ -45,6 +45,9 @@ func TestPressTwice(t *testing.T) {
 		again(InCall, twice/4)
 		b.tell(voipcore.Ended, b.core.last)
 		again(Ended, 200*time.Millisecond)
+		b.gesture("", HoldStart) // nor to talk
+		b.want(Ended)
+		b.gesture("", HoldEnd)
 		time.Sleep(showEnd)
 		synctest.Wait()
 

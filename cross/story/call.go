@@ -26,9 +26,14 @@ const (
 // long press begins at 1 s.
 const fingerTime = 400 * time.Millisecond
 
-// press presses a board's button.
+// press presses a board's button when a press means something: for a second after a
+// call it does not.
 func press(ctx context.Context, b *rig.Board) error {
-	err := b.Pull(ctx, buttonLine, true)
+	_, err := until(ctx, b, endLimit, "takes a press", func(s *control.Status) bool { return s.State != "ended" && s.State != "hung up" })
+	if err != nil {
+		return err
+	}
+	err = b.Pull(ctx, buttonLine, true)
 	time.Sleep(fingerTime)
 	err = errors.Join(err, b.Pull(ctx, buttonLine, false))
 	time.Sleep(fingerTime)

@@ -229,6 +229,12 @@ func TestBoxesByCommands(t *testing.T) {
 	// With --answer they need nobody, and a box that is stopped hangs up.
 	succeeds(t, "", "contact", "remove", "near", "--state", b.state, "--socket", b.socket)
 	succeeds(t, "", "contact", "add", "near", a.pid, "--answer", "--state", b.state, "--socket", b.socket)
+	for s.State != "idle" { // for a second after a call a press means nothing
+		var err error
+		if s, err = a.client.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := a.client.Press(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -268,10 +268,14 @@ func TestBoxOfOnesOwn(t *testing.T) {
 		return string(out)
 	}
 	own := filepath.Join(home, "hushbell")
-	if out := as("contact", "list"); out != "" {
+	list, show := "", "hushbell pid new box"
+	if askWithSudo(nobody, own, systemState, systemSocket) { // this machine has a box
+		list, show = "is asked with sudo", "is asked with sudo"
+	}
+	if out := as("contact", "list"); !strings.Contains(out, list) || list == "" && out != "" {
 		t.Errorf("contact list prints %q", out)
 	}
-	if out := as("pid", "show"); !strings.Contains(out, "hushbell pid new box") {
+	if out := as("pid", "show"); !strings.Contains(out, show) {
 		t.Errorf("pid show prints %q", out)
 	}
 	if !missing(own) {

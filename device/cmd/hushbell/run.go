@@ -92,6 +92,10 @@ relay has a [relay] besides: see hushbell relay --help.
 
 ` + indent(exampleBehaviour) + `
 
+A press calls or answers, and in a call hangs up. One that comes within a second of
+the end of a call, or within 0.7 s of the press that has called or answered, does
+nothing: it would do the opposite of what was meant.
+
 On SIGHUP, or hushbell contact, contacts and configuration are read again, and taken
 if all of it is right; a call that stands goes on.
 

@@ -178,6 +178,8 @@ func (b *testBox) until(t testing.TB, what string, ok func(*control.Status) bool
 // callAndTalk has a call b, and both hear frames of the other for a while.
 func callAndTalk(t *testing.T, a, b *testBox) (sa, sb control.Status) {
 	t.Helper()
+	// For a second after a call a press means nothing.
+	a.until(t, "at rest", func(s *control.Status) bool { return s.State != "ended" && s.State != "hung up" })
 	check(t, a.Press(t.Context()))
 	talking := func(s *control.Status) bool {
 		return s.Call != nil && s.Call.Ended.IsZero() && s.Call.Report.Voice.Received >= 100
