@@ -42,3 +42,6 @@ require (
 	golang.org/x/exp v0.0.0-20221217163422-3c43f8badb15 // indirect
 	golang.org/x/sync v0.0.0-20220722155255-886fb9371eb4 // indirect
 )
+
+// What the boards are made of, while it is made: trees of kernels that come and go.
+ignore ./cross/cache
