@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -61,6 +62,9 @@ func licences(dir, program string) (string, error) {
 	return b.String(), nil
 }
 
+// major ends the path of a module, and not that of its repository.
+var major = regexp.MustCompile(`/v[0-9]+$`)
+
 // source says where the source of modules is, if their licence wants that said: the
 // Mozilla Public License does, in 3.2 (a).
 func source(modules []string, text string) string {
@@ -71,7 +75,7 @@ func source(modules []string, text string) string {
 	b.WriteString("Their source, from which nothing was changed, is at\n")
 	for _, module := range modules {
 		path, version, _ := strings.Cut(module, " ")
-		fmt.Fprintf(&b, "https://proxy.golang.org/%s/@v/%s.zip\n", path, version)
+		fmt.Fprintf(&b, "https://%s, as its version %s\n", major.ReplaceAllString(path, ""), version)
 	}
 	return b.String() + "\n"
 }
